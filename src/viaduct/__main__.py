@@ -1,0 +1,5 @@
+"""`python -m viaduct`."""
+
+from viaduct.cli.main import main
+
+main()

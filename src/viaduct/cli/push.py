@@ -1,0 +1,55 @@
+"""`viaduct push`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from viaduct.cli import transfer
+from viaduct.cli.command import Command
+from viaduct.cli.options import arguments, switch, text
+
+if TYPE_CHECKING:
+    from viaduct.cli.session import Session
+
+
+@click.command("push", cls=Command)
+@text("--platform", metavar="platform", help="Push the image of this platform only")
+@switch("-q", "--quiet", help="Print nothing but the image's name")
+@transfer.declare
+@arguments("NAME[:TAG]", least=1, most=1)
+@click.pass_obj
+def command(
+    session: Session,
+    /,
+    args: tuple[str, ...],
+    *,
+    platform: str,
+    quiet: bool,
+    progress: str,
+    registry_insecure: tuple[str, ...],
+    registry_mirror: tuple[str, ...],
+) -> None:
+    """Send an image of the local store to its registry, all platforms and unchanged."""
+    from viaduct import api
+    from viaduct.cli import values
+    from viaduct.oci import platform as platforms
+    from viaduct.oci import reference
+
+    ref = reference.parse(args[0]).with_default_tag()
+    if not quiet:
+        click.echo(f"The push refers to repository [{ref.name}]")
+    mode = "quiet" if quiet else progress
+    with transfer.Transfer(session, mode, title="Pushing") as work:
+        root = api.push(
+            args[0],
+            platform=platforms.parse(platform) if platform else None,
+            registries=values.registries(registry_insecure, registry_mirror),
+            sink=work.sink,
+            stop=work.stop,
+        )
+    if quiet:
+        click.echo(str(ref))
+    else:
+        click.echo(f"{ref.tag or ref.familiar}: digest: {root.digest} size: {root.size}")

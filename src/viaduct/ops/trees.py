@@ -1,0 +1,212 @@
+"""File systems as results: snapshots that can be looked at, changed, and unpacked when needed.
+
+A result is a `Filesystem` (a snapshot, or nothing at all: scratch) or a `LocalTree` (a person's own
+directory, seen through its ignore patterns). `Trees` turns either into a directory of this process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+from viaduct.base.fs import explain_oserror
+from viaduct.base.tasks import Nursery
+from viaduct.base.values import Value
+from viaduct.oci import media
+from viaduct.ops.select import Tree
+from viaduct.sandbox import mounts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from viaduct.base.tasks import Stop
+    from viaduct.oci.models import Descriptor
+    from viaduct.ops.select import Pattern
+    from viaduct.store.snapshots import Active, Snapshot
+    from viaduct.store.store import Store
+
+_SCRATCH = "scratch"
+# Layers of one file system that come in at one time; registries like to be asked so by a client.
+_TRANSFERS = 4
+
+
+class Filesystem(Value):
+    """The root file system that ends in `snapshot`; None is the empty one."""
+
+    snapshot: int | None = None
+
+    @property
+    def id(self) -> str:
+        return _SCRATCH if self.snapshot is None else str(self.snapshot)
+
+    @classmethod
+    def of_id(cls, text: str) -> Filesystem:
+        return cls(None if text == _SCRATCH else int(text))
+
+
+class LocalTree(Value):
+    """A directory outside of our state; it is never kept, so it has no id."""
+
+    root: Path
+    ignored: Pattern | None = None
+
+    @property
+    def id(self) -> str:
+        return ""
+
+
+class Fetch(Protocol):
+    """Brings a blob into the content store from one of the references that are known to have it."""
+
+    def __call__(self, descriptor: Descriptor, refs: tuple[str, ...], stop: Stop) -> None: ...
+
+
+class Change(Value):
+    """A writable view of a file system: `path` is the merged tree, `upper` only what is changed."""
+
+    path: Path
+    upper: Path
+    active: Active
+
+
+class Trees:
+    """The file systems of one build. Views stay mounted until `close`."""
+
+    def __init__(self, store: Store, run: Path, fetch: Fetch, *, squash_owner: bool) -> None:
+        self._store = store
+        self._run = run
+        self._fetch = fetch
+        self.squash_owner = squash_owner
+        self._lock = threading.Lock()
+        self._views: dict[int | None, Path] = {}
+        self._busy: dict[int | None, threading.Lock] = {}
+        self._mounted = contextlib.ExitStack()
+        self._next = 0
+
+    def close(self) -> None:
+        """Unmount every view."""
+        self._mounted.close()
+
+    def select(self, result: Filesystem | LocalTree, stop: Stop) -> Tree:
+        """The result as a tree to select files from."""
+        if isinstance(result, LocalTree):
+            # A link to a context is that context; what links inside of it mean starts at its root.
+            root = os.path.realpath(result.root)
+            # A context that came as an archive is a view of ours, and its owners are its own.
+            local = self._run not in result.root.parents
+            return Tree(os.fsencode(root), result.ignored, local=local)
+        return Tree(os.fsencode(self.view(result, stop)))
+
+    def view(self, filesystem: Filesystem, stop: Stop) -> Path:
+        """A read-only directory that shows the whole file system."""
+        snapshot = filesystem.snapshot
+        with self._lock:
+            busy = self._busy.setdefault(snapshot, threading.Lock())
+        with busy:
+            if (found := self._views.get(snapshot)) is None:
+                self.unpack(filesystem, stop)
+                dirs = self._store.snapshots.layer_dirs(snapshot)
+                found = self._mountpoint()
+                mounted = mounts.overlay(dirs, upper=None, work=None, at=found, readonly=True)
+                with self._lock:
+                    self._mounted.enter_context(mounted)
+                    self._views[snapshot] = found
+        return found
+
+    @contextlib.contextmanager
+    def change(
+        self, base: Filesystem, *, description: str, stop: Stop, kind: str = "regular"
+    ) -> Iterator[Change]:
+        """A writable view on top of `base`, thrown away unless it is handed to `commit`."""
+        self.unpack(base, stop)
+        snapshots = self._store.snapshots
+        active = snapshots.prepare(base.snapshot, description=description, kind=kind)
+        try:
+            dirs = snapshots.layer_dirs(base.snapshot)
+            if dirs:
+                at = self._mountpoint()
+                with mounts.overlay(dirs, upper=active.fs, work=active.work, at=at, readonly=False):
+                    yield Change(at, active.fs, active)
+            else:
+                yield Change(active.fs, active.fs, active)
+        except OSError as error:
+            raise explain_oserror(error, f"writing {description}") from error
+        finally:
+            snapshots.discard(active)
+
+    def commit(self, change: Change) -> Filesystem:
+        """Keep what was changed as a new snapshot."""
+        return Filesystem(self._store.snapshots.commit(change.active).id)
+
+    def stack(self, base: Filesystem, top: Filesystem) -> Filesystem:
+        """The layers of `top` on top of `base`: same directories, same blobs, another parent."""
+        below = base.snapshot
+        if top.snapshot is not None:
+            for snapshot in self._store.snapshots.chain(top.snapshot):
+                below = self._store.snapshots.share(below, snapshot.id).id
+        return Filesystem(below)
+
+    def load(self, result_id: str) -> Filesystem | None:
+        """The file system of that id, if its snapshot still exists."""
+        filesystem = Filesystem.of_id(result_id)
+        if filesystem.snapshot is None or self._store.snapshots.find(filesystem.snapshot):
+            return filesystem
+        return None
+
+    def unpack(self, filesystem: Filesystem, stop: Stop) -> None:
+        """Make every layer of the file system present on disk, fetching what is not there.
+
+        Layers are unpacked one after the other, and fetched side by side meanwhile.
+        """
+        if filesystem.snapshot is None:
+            return
+        chain = self._store.snapshots.chain(filesystem.snapshot)
+        lazy = [each for each in chain if each.state == "lazy"]
+        if not lazy:
+            return
+        with Nursery(_TRANSFERS, stop=stop, name="fetch") as nursery:
+            for snapshot in lazy:
+                nursery.start(self._fetch_layer, snapshot, nursery.stop)
+            below: int | None = None
+            for snapshot in chain:
+                if snapshot.state == "lazy":
+                    self._unpack_layer(snapshot, below, nursery.stop)
+                below = snapshot.id
+
+    def _fetch_layer(self, snapshot: Snapshot, stop: Stop) -> None:
+        snapshots = self._store.snapshots
+        blob = snapshots.layers(snapshot.id)[0]
+        if not self._store.content.has(blob.descriptor.digest):
+            self._fetch(blob.descriptor, snapshots.sources(blob.descriptor.digest), stop)
+
+    def _unpack_layer(self, snapshot: Snapshot, below: int | None, stop: Stop) -> None:
+        from viaduct.layer import apply as layers
+
+        snapshots = self._store.snapshots
+        with snapshots.realize(snapshot.id, stop=stop) as active:
+            if active is None:
+                return
+            blob = snapshots.layers(snapshot.id)[0]
+            lower = self.view(Filesystem(below), stop) if below is not None else None
+            with self._store.content.follow(blob.descriptor.digest, stop) as stream:
+                applied = layers.apply(
+                    stream,
+                    active.fs,
+                    lower=lower,
+                    kind=media.compression_of(blob.descriptor.media_type),
+                    expected_diff_id=blob.diff_id,
+                    squash_owner=self.squash_owner,
+                    stop=stop,
+                )
+            # Known by now: asking the file system again takes as long as a fifth of the unpacking.
+            snapshots.commit(active, size=applied.disk)
+
+    def _mountpoint(self) -> Path:
+        with self._lock:
+            self._next += 1
+            path = self._run / f"m{self._next}"
+        path.mkdir()
+        return path

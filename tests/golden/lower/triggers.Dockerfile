@@ -1,0 +1,5 @@
+FROM alpine AS base
+ONBUILD ARG VERSION=1
+ONBUILD RUN echo $VERSION
+FROM base
+RUN last

@@ -1,0 +1,54 @@
+"""COPY, ADD and mounts lowered: what is refused, and where things go."""
+
+from __future__ import annotations
+
+import pytest
+from tests.parts.lowering import lowered, steps
+
+from viaduct.base.errors import DockerfileError
+from viaduct.dockerfile.gomatch import is_malformed, match
+
+_URL = "http://example.com/f /n"
+_GIT = "https://example.com/r.git /n"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (f"ADD --checksum=sha256:00 {_URL}", "invalid checksum digest length"),
+        (f"ADD --checksum=md5:00 {_URL}", "unsupported digest algorithm"),
+        (f"ADD --checksum=00 {_URL}", "invalid checksum digest format"),
+        (
+            f"ADD --checksum=zz {_GIT}",
+            "invalid checksum zz for Git URL, expected hex commit hash",
+        ),
+        ("RUN --device=vendor.com/x=y true", "device feature is not supported"),
+    ],
+)
+def test_what_cannot_be_had_is_refused_in_the_peers_words(line: str, message: str) -> None:
+    with pytest.raises(DockerfileError) as caught:
+        lowered(f"FROM scratch\n{line}\n")
+    assert caught.value.what == message
+
+
+def test_relative_mount_targets_are_below_the_working_directory() -> None:
+    built = lowered(
+        "FROM alpine\nWORKDIR /w\n"
+        "RUN --mount=type=secret,id=a,target=s --mount=type=ssh,target=./x/agent"
+        " --mount=type=tmpfs,target=t true\n"
+    )
+    (step,) = steps(built)
+    assert [mount.target for mount in step.mounts] == ["/", "/w/t", "/w/s", "/w/x/agent"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "malformed"),
+    [("[a", True), ("a*[", True), ("[]a]", True), ("x\\", True), ("[a-]", True), ("[a]*", False)],
+)
+def test_a_mistake_in_a_pattern_is_found_whatever_it_is_asked(
+    pattern: str, malformed: bool
+) -> None:
+    assert is_malformed(pattern) is malformed
+    if malformed:
+        with pytest.raises(ValueError, match="syntax error in pattern"):
+            match(pattern, "something else")
