@@ -6,10 +6,10 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import signal
 import subprocess
 import tarfile
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -442,18 +442,20 @@ def test_a_registry_that_refuses_on_the_way_is_an_error(registry: str, blobs: Bl
 
 def test_ctrl_c_ends_it(registry: str, blobs: Blobs) -> None:
     name = put(f"{registry}/verify-stopped:1", pictures.index(blobs, size=1 << 20), blobs)
-    command: list[subprocess.Popen[bytes]] = []
+    reached, go_on = threading.Event(), threading.Event()
 
-    def interrupt(exchange: front.Exchange) -> bool:
-        if not exchange.matches("GET", "/blobs/"):
-            return False
-        command[0].send_signal(signal.SIGINT)
-        command[0].wait(60)
-        exchange.reset()
-        return True
+    def hanging(exchange: front.Exchange) -> bool:
+        # Several blobs are asked for side by side.
+        if exchange.matches("GET", "/blobs/"):
+            reached.set()
+            go_on.wait(60)
+        return False
 
-    with front.running_front(registry, interrupt) as door:
+    with front.running_front(registry, hanging) as door:
         argv = [*VIADUCT, "verify", name.replace(registry, door.address)]
-        command.append(subprocess.Popen(argv, stdout=-1, stderr=-1, env=os.environ))
-        out, err = command[0].communicate(timeout=60)
-    assert (command[0].returncode, out, err) == (130, b"", b"ERROR: canceled\n")
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert reached.wait(60)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        go_on.set()
+    assert (process.returncode, out, err) == (130, b"", b"ERROR: canceled\n")
