@@ -237,6 +237,39 @@ def test_layers_of_a_base_come_in_side_by_side(context: Context, registry: str) 
         assert context.build(env=fresh).log.step("RUN cat").output == ["one"]
 
 
+def test_bases_are_asked_for_side_by_side(context: Context, registry: str) -> None:
+    """A registry that tells of no image before it was asked for both."""
+    both = threading.Barrier(2, timeout=30)
+    text = "FROM BASE\nRUN echo {0} > /{0}\n"
+    for name in ("one", "two"):
+        context.dockerfile(text.format(name))
+        context.build("-t", f"{registry}/base-{name}:1", "--push")
+
+    def wait_for_two(exchange: front.Exchange) -> bool:
+        if exchange.matches("HEAD", "/manifests/1"):
+            both.wait()
+        return False
+
+    with front.running_front(registry, wait_for_two) as proxy:
+        context.dockerfile(
+            f"FROM {proxy.address}/base-one:1 AS one\n"
+            f"FROM {proxy.address}/base-two:1\nCOPY --from=one /one /\nRUN cat /one /two\n"
+        )
+        assert context.build().log.step("RUN cat").output == ["one", "two"]
+
+
+def test_a_base_that_is_missing_is_asked_for_once(context: Context, registry: str) -> None:
+    """However many platforms and stages want it; the place that is shown is the first."""
+    with front.running_front(registry) as proxy:
+        missing = f"{proxy.address}/no-such-base:1"
+        context.dockerfile(f"FROM {missing} AS one\nFROM {missing}\nCOPY --from=one / /\n")
+        built = context.build(*BOTH, check=False)
+        assert len(proxy.asked("HEAD", "/no-such-base/manifests/1")) == 1
+    assert built.status == 1
+    assert len([step for step in built.log.steps if "load metadata" in step.name]) == 1
+    assert f">>> FROM {missing} AS one" in built.stderr
+
+
 def test_equal_work_of_two_platforms_is_done_once(context: Context) -> None:
     context.dockerfile(
         "FROM --platform=$BUILDPLATFORM BASE AS shared\n"

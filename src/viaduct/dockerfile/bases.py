@@ -34,13 +34,17 @@ _COMMON_IMAGES = tuple(
 def wanted_images(plan: Plan) -> Iterator[tuple[str, Platform]]:
     """Complete references that the target needs, as far as can be said without asking.
 
-    ONBUILD triggers of these images may need more.
+    ONBUILD triggers of these images may need more. Names that make no sense are left out:
+    `resolve_bases` tells of them, with their place.
     """
     for state in _in_order(plan):
         if not _has_image(state):
             continue
         platform = state.platform or plan.platform
-        reference = complete_reference(state.base_name)
+        try:
+            reference = complete_reference(state.base_name)
+        except ViaductError:
+            continue
         if not state.context_key and not plan.context_key(str(reference), platform):
             yield str(reference), platform
 

@@ -6,12 +6,15 @@ are not fetched again, and layers only when a step needs them.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from viaduct.base.errors import ContentError, PlatformError
+from viaduct.base.errors import ContentError, PlatformError, ViaductError
+from viaduct.base.once import Once
+from viaduct.base.tasks import Nursery
 from viaduct.base.values import Value
 from viaduct.engine.origins import open_origin, read_document
 from viaduct.engine.transfers import Transfers
@@ -20,7 +23,7 @@ from viaduct.oci import digest as digests
 from viaduct.oci import models, platform, reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from viaduct.base.events import Sink
     from viaduct.base.tasks import Stop
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
     from viaduct.oci.platform import Platform
     from viaduct.registry.client import Client
     from viaduct.store.store import Store
+
+# Base images that are asked for at one time; registries like to be asked so by a client.
+_QUESTIONS = 4
 
 
 class Base(Value):
@@ -66,9 +72,9 @@ class Bases:
         self._sink = sink
         self._stop = stop
         self._lock = threading.Lock()
-        self._locks: dict[str, threading.Lock] = {}
-        self._roots: dict[str, tuple[Origin, Descriptor]] = {}
-        self._bases: dict[tuple[str, Platform], Base] = {}
+        self._fetches: dict[Digest, threading.Lock] = {}
+        self._roots: Once[str, tuple[Origin, Descriptor]] = Once()
+        self._bases: Once[tuple[str, Platform], Base] = Once()
         #: Where transfers of layers are told of.
         self.transfers = Transfers(sink)
 
@@ -78,15 +84,20 @@ class Bases:
         Raises `PlatformError` listing what the image has when that is not among it; what a registry
         or layout raises; and `ContentError` for documents that make no sense.
         """
-        with self._lock:
-            lock = self._locks.setdefault(name, threading.Lock())
-        with lock:
-            if (found := self._bases.get((name, wanted))) is None:
-                origin, root = self._root(name)
-                found = self._choose(name, origin, root, wanted)
-                # The graph asks again by the pinned name.
-                self._bases[(name, wanted)] = self._bases[(found.reference, wanted)] = found
-        return found
+        return self._bases.get((name, wanted), lambda: self._find(name, wanted))
+
+    def prepare(self, asked: Sequence[tuple[str, Platform]]) -> None:
+        """Resolve these side by side; what goes wrong is raised when they are asked for again."""
+        if len(asked) < 2:
+            return
+        with Nursery(_QUESTIONS, stop=self._stop, name="resolve") as nursery:
+            for name, wanted in asked:
+                nursery.start(self._try, name, wanted)
+
+    def _try(self, name: str, wanted: Platform) -> None:
+        with contextlib.suppress(ViaductError):
+            self.resolve(name, wanted)
+        self._stop.check()
 
     def declare(self, base: Base) -> int | None:
         """Make the image's layers known to the store as lazy snapshots; the topmost one."""
@@ -103,7 +114,7 @@ class Bases:
         """Bring a layer into the store, unless it is there, from the first of `refs` that gives
         it."""
         with self._lock:
-            lock = self._locks.setdefault(descriptor.digest, threading.Lock())
+            lock = self._fetches.setdefault(descriptor.digest, threading.Lock())
         # Steps that stand on the same base ask at the same time.
         with lock:
             if not self._store.content.has(descriptor.digest):
@@ -131,15 +142,19 @@ class Bases:
             hint="build again with --no-cache, or pull the image",
         )
 
+    def _find(self, name: str, wanted: Platform) -> Base:
+        origin, root = self._roots.get(name, lambda: self._root(name))
+        found = self._choose(name, origin, root, wanted)
+        if found.reference != name:
+            # The graph asks again by the pinned name.
+            self._bases.get((found.reference, wanted), lambda: found)
+        return found
+
     def _root(self, name: str) -> tuple[Origin, Descriptor]:
-        if (found := self._roots.get(name)) is not None:
-            return found
         origin = open_origin(name, self._client)
         shown = name if "://" in name else str(reference.parse(name).with_default_tag())
         with work(self._sink, self._stop, f"[internal] load metadata for {shown}"):
-            root = self._local(name) or origin.resolve()
-        self._roots[name] = origin, root
-        return origin, root
+            return origin, self._local(name) or origin.resolve()
 
     def _local(self, name: str) -> Descriptor | None:
         """What our own store has under the name: images that were built or pulled into it."""

@@ -85,7 +85,7 @@ def run(request: BuildRequest, sink: Sink, stop: Stop, *, env: Mapping[str, str]
             return calls.answer(opened, request, found, options)
         document = parse.parse(found.dockerfile)
         resolver = EngineResolver(opened, found)
-        lowered = [_lower(document, options, platform, resolver) for platform in wanted]
+        lowered = _lower(document, options, wanted, resolver)
         _warn(witness, opened, request, found, document, lowered)
         edges = [leg.root for leg in lowered if leg.root is not None]
         _prepare_emulators(stack, edges)
@@ -152,9 +152,19 @@ def _context_key(name: str) -> str:
 
 
 def _lower(
-    document: Document, options: LowerOptions, platform: Platform, resolver: EngineResolver
-) -> Lowered:
-    return lowering.lower(document, options, platform, resolver)
+    document: Document,
+    options: LowerOptions,
+    wanted: Sequence[Platform],
+    resolver: EngineResolver,
+) -> list[Lowered]:
+    """The legs of the build. The images that they stand on are asked for side by side."""
+    images = [
+        image
+        for platform in wanted
+        for image in lowering.required_images(document, options, platform)
+    ]
+    resolver.shop.bases.prepare(tuple(dict.fromkeys(images)))
+    return [lowering.lower(document, options, platform, resolver) for platform in wanted]
 
 
 def _warn(
