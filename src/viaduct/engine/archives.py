@@ -144,8 +144,8 @@ def _from_layout(entry: Descriptor, files: Archive) -> tuple[Descriptor, list[st
     """An image of a layout, all of which is in the store afterwards, and its name."""
     root = models.Descriptor(media_type=entry.media_type, digest=entry.digest, size=entry.size)
     files.require(root)
-    name = entry.annotations.get("io.containerd.image.name", "")
-    name = name or entry.annotations.get("org.opencontainers.image.ref.name", "")
+    name = entry.annotations.get(media.LAYOUT_NAME, "")
+    name = name or entry.annotations.get(media.LAYOUT_TAG, "")
     # A tag alone says nothing about the repository.
     if not name or not ("/" in name or ":" in name):
         return root, []

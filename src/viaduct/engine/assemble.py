@@ -18,9 +18,8 @@ from viaduct.base.errors import ContentError, UsageError
 from viaduct.base.tasks import Nursery
 from viaduct.base.values import Mutable
 from viaduct.engine.places import LayoutPlace, RegistryPlace
-from viaduct.export.layout_directory import TAG
 from viaduct.oci import digest as digests
-from viaduct.oci import models
+from viaduct.oci import media, models
 from viaduct.registry import referrers
 from viaduct.registry.parcel import may_stay_away
 from viaduct.registry.push import push
@@ -223,7 +222,7 @@ def _write(made: Composition, cargo: Cargo, place: LayoutPlace, stop: Stop) -> N
         add(entry)
     root = msgspec.structs.replace(made.root, annotations=dict(made.root.annotations))
     if place.tag:
-        root.annotations[TAG] = place.tag
+        root.annotations[media.LAYOUT_TAG] = place.tag
     directory.enter([root, *(entry for entry, _subject in cargo.carried)])
 
 

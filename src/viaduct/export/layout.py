@@ -11,7 +11,7 @@ import msgspec
 
 from viaduct.base.tasks import Stop
 from viaduct.export.image import reachable
-from viaduct.export.layout_directory import CREATED, MARKER, NAME, TAG, LayoutDirectory
+from viaduct.export.layout_directory import CREATED, LayoutDirectory
 from viaduct.oci import digest as digests
 from viaduct.oci import media, models, reference
 
@@ -36,7 +36,7 @@ def entries(root: Descriptor, names: Sequence[str], *, created: str) -> tuple[De
         annotations = {CREATED: created, **root.annotations}
         if name:
             parsed = reference.parse(name).with_default_tag()
-            annotations |= {NAME: str(parsed), TAG: parsed.tag}
+            annotations |= {media.LAYOUT_NAME: str(parsed), media.LAYOUT_TAG: parsed.tag}
         found.append(msgspec.structs.replace(root, annotations=annotations))
     return tuple(found)
 
@@ -58,7 +58,9 @@ def write_directory(
     listed = entries(root, names, created=created)
     if not names:
         listed = tuple(
-            msgspec.structs.replace(entry, annotations={**entry.annotations, TAG: "latest"})
+            msgspec.structs.replace(
+                entry, annotations={**entry.annotations, media.LAYOUT_TAG: "latest"}
+            )
             for entry in listed
         )
     directory.enter(listed)
@@ -115,7 +117,7 @@ def write_tar(
         _file(archive, "index.json", index)
         if docker is not None:
             _file(archive, "manifest.json", docker)
-        _file(archive, "oci-layout", MARKER, mode=0o444)
+        _file(archive, "oci-layout", media.LAYOUT_MARKER, mode=0o444)
 
 
 class _Watchful:

@@ -27,10 +27,7 @@ if TYPE_CHECKING:
     from viaduct.oci.digest import Digest
     from viaduct.oci.models import Descriptor
 
-NAME = "io.containerd.image.name"
-TAG = "org.opencontainers.image.ref.name"
 CREATED = "org.opencontainers.image.created"
-MARKER = b'{"imageLayoutVersion":"1.0.0"}'
 
 _DOCUMENT_LIMIT = 8 << 20
 
@@ -83,7 +80,7 @@ class LayoutDirectory:
     def find(self, tag: str) -> Descriptor:
         """The entry of that tag or image name. Raises `NotFound`, naming the tags there are."""
         entries = self.entries()
-        for key in (NAME, TAG):
+        for key in (media.LAYOUT_NAME, media.LAYOUT_TAG):
             for entry in entries:
                 if entry.annotations.get(key) == tag:
                     return entry
@@ -106,7 +103,11 @@ class LayoutDirectory:
         )
 
     def _lacks(self, wanted: str, entries: Sequence[Descriptor]) -> NotFound:
-        tags = [entry.annotations[TAG] for entry in entries if TAG in entry.annotations]
+        tags = [
+            entry.annotations[media.LAYOUT_TAG]
+            for entry in entries
+            if media.LAYOUT_TAG in entry.annotations
+        ]
         return NotFound(
             f"{self.path} does not hold an image {wanted}",
             hint=f"it has the tags: {', '.join(tags)}" if tags else "it has no tags; name a digest",
@@ -138,7 +139,7 @@ class LayoutDirectory:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX)
                 index = self._index()
-                write_atomic(self.path / "oci-layout", MARKER)
+                write_atomic(self.path / "oci-layout", media.LAYOUT_MARKER)
                 write_atomic(self.path / "index.json", models.encode(_with(index, entries)))
             finally:
                 os.close(fd)
@@ -178,7 +179,7 @@ def _with(index: models.Index, entries: Sequence[Descriptor]) -> models.Index:
 
 
 def _name(entry: Descriptor) -> tuple[str, str]:
-    return entry.annotations.get(NAME, ""), entry.annotations.get(TAG, "")
+    return entry.annotations.get(media.LAYOUT_NAME, ""), entry.annotations.get(media.LAYOUT_TAG, "")
 
 
 def parse(text: str) -> tuple[Path, str, Digest | None]:

@@ -1,4 +1,4 @@
-"""Media types of the OCI image specification and of Docker's schema 2."""
+"""Media types of the OCI image specification and of Docker's schema 2, and words of a layout."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ DOCKER_LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar"
 DOCKER_LAYER_GZIP: Final = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 DOCKER_LAYER_ZSTD: Final = "application/vnd.docker.image.rootfs.diff.tar.zstd"
 DOCKER_LAYER_FOREIGN: Final = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+
+#: What the file `oci-layout` of a layout says.
+LAYOUT_MARKER: Final = b'{"imageLayoutVersion":"1.0.0"}'
+#: Annotations that name an image in the index of an OCI layout: its tag (OCI image specification,
+#: "Image Layout"), and the whole name, as containerd has it.
+LAYOUT_TAG: Final = "org.opencontainers.image.ref.name"
+LAYOUT_NAME: Final = "io.containerd.image.name"
 
 DOCKER_SCHEMA1: Final = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 

@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
     from viaduct.store.database import Database
 
-_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
-_TAG = "org.opencontainers.image.ref.name"
-_NAME = "io.containerd.image.name"
-
 
 def changed(db: sqlite3.Connection) -> None:
     """Note, in the transaction that changes the images, that `index.json` is behind."""
@@ -51,7 +47,7 @@ def publish(root: Path, database: Database) -> None:
                     "SELECT name, descriptor FROM images ORDER BY updated DESC, name"
                 ).fetchall()
             if not (root / "oci-layout").exists():
-                write_atomic(root / "oci-layout", _LAYOUT)
+                write_atomic(root / "oci-layout", media.LAYOUT_MARKER)
             write_atomic(root / "index.json", _index(rows))
             with database.write() as db:
                 db.execute("UPDATE layout SET published = ?", (changes,))
@@ -69,8 +65,8 @@ def read(root: Path) -> list[tuple[str, Descriptor]]:
     found: dict[str, Descriptor] = {}
     for entry in reversed(entries):
         annotations = dict(entry.annotations)
-        name = annotations.pop(_NAME, "")
-        annotations.pop(_TAG, None)
+        name = annotations.pop(media.LAYOUT_NAME, "")
+        annotations.pop(media.LAYOUT_TAG, None)
         try:
             reference.parse(name)
         except UsageError:
@@ -94,5 +90,5 @@ def _index(rows: Iterable[tuple[str, bytes]]) -> bytes:
 
 
 def _entry(descriptor: Descriptor, name: str, ref: str) -> Descriptor:
-    annotations = {**descriptor.annotations, _NAME: name, _TAG: ref}
+    annotations = {**descriptor.annotations, media.LAYOUT_NAME: name, media.LAYOUT_TAG: ref}
     return msgspec.structs.replace(descriptor, annotations=annotations)

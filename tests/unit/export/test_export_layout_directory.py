@@ -9,7 +9,7 @@ import pytest
 
 from viaduct.base.errors import ContentError, NotFound, UsageError
 from viaduct.export import layout_directory
-from viaduct.export.layout_directory import NAME, TAG, LayoutDirectory
+from viaduct.export.layout_directory import LayoutDirectory
 from viaduct.oci import digest, media
 from viaduct.oci.models import Descriptor
 
@@ -22,7 +22,7 @@ def entry(data: bytes) -> Descriptor:
 
 
 def tagged(data: bytes, tag: str, name: str = "") -> Descriptor:
-    annotations = {TAG: tag, **({NAME: name} if name else {})}
+    annotations = {media.LAYOUT_TAG: tag, **({media.LAYOUT_NAME: name} if name else {})}
     return Descriptor(
         media_type=media.OCI_MANIFEST,
         digest=digest.of(data),
@@ -62,7 +62,7 @@ def test_a_name_moves_and_others_stay(tmp_path: Path) -> None:
     layout = LayoutDirectory(tmp_path)
     layout.enter([tagged(b"a", "1", "x/app:1"), tagged(b"a", "2", "x/app:2"), entry(b"a")])
     layout.enter([tagged(b"b", "1", "x/app:1"), entry(b"a"), tagged(b"c", "1")])
-    found = [(e.annotations.get(NAME, ""), e.digest) for e in layout.entries()]
+    found = [(e.annotations.get(media.LAYOUT_NAME, ""), e.digest) for e in layout.entries()]
     a, b, c = (digest.of(name) for name in (b"a", b"b", b"c"))
     assert found == [("x/app:2", a), ("x/app:1", b), ("", a), ("", c)]
 
