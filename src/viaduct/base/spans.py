@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from viaduct.base.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Value):
     """A text file as it was read; `name` is what messages call it."""
 
     name: str
-    text: str = field(repr=False)
+    text: str
 
 
 class Span(Value):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from viaduct.base import values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,8 +31,7 @@ def aligned(rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(values.Value):
     """How one kind of thing is listed.
 
     `headings` are the columns that a template may name, with their headings; `table` is the

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from viaduct.base.urls import masked
+from viaduct.base.values import Value
 from viaduct.oci import digest as digests
 
 if TYPE_CHECKING:
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(Value, eq=False):
     """One vertex of the graph.
 
     `platform` (normal text, `linux/arm64`) is set where the result depends on it: image sources and
@@ -31,24 +31,29 @@ class Node:
     """
 
     op: Op
-    inputs: tuple[Edge, ...] = field(default=(), repr=False)
+    inputs: tuple[Edge, ...] = ()
     platform: str = ""
-    name: str = field(default="", compare=False)
-    platform_group: str = field(default="", compare=False)
-    where: Span | None = field(default=None, compare=False)
-    no_cache: bool = field(default=False, compare=False)
-    emulated: bool = field(default=False, compare=False)
+    name: str = ""
+    platform_group: str = ""
+    where: Span | None = None
+    no_cache: bool = False
+    emulated: bool = False
 
-    #: Identity of the node: two nodes with one digest do the same work on the same inputs.
-    digest: Digest = field(init=False, repr=False, compare=False)
+    #: Identity of the node, computed: two nodes with one digest do the same work on the same
+    #: inputs.
+    digest: Digest = digests.Digest("")
 
     def __post_init__(self) -> None:
         # Computed at once: inputs exist first, so a chain of any length needs no recursion.
         inputs = [(edge.node.digest, edge.output) for edge in self.inputs]
         digest = digests.of(_encoder.encode((self.op, inputs, self.platform)))
-        object.__setattr__(self, "digest", digest)
+        force_setattr(self, "digest", digest)
         # Names are shown and stored; a token in a URL is neither.
-        object.__setattr__(self, "name", masked(self.name))
+        force_setattr(self, "name", masked(self.name))
+
+    def __repr__(self) -> str:
+        # Not with its inputs: a graph has many more paths than nodes.
+        return f"Node({self.op!r}, digest={self.digest!r})"
 
     def __hash__(self) -> int:
         return hash(self.digest)
@@ -57,8 +62,7 @@ class Node:
         return isinstance(other, Node) and self.digest == other.digest
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(Value):
     """One output of a node."""
 
     node: Node

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os as _os
 import re
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from viaduct.base.errors import PlatformError
 
@@ -53,8 +52,7 @@ _KNOWN_SYSTEMS = frozenset(
 _SYSTEM_NAMES = {"macos": "darwin"}
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Platform:
+class Platform(NamedTuple):
     """An operating system and a machine, in normal form when made by `parse` or `normalize`."""
 
     os: str
