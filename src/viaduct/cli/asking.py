@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-import click
+from viaduct.cli.out import echo
 
 
 def agreed(warning: str) -> bool:
     """Whether standard input says yes to `warning`; its end says no."""
-    click.echo(f"{warning} Are you sure you want to continue? [y/N] ", nl=False)
+    echo(f"{warning} Are you sure you want to continue? [y/N] ", nl=False)
     sys.stdout.flush()
     return sys.stdin.readline().strip().lower() == "y"

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from viaduct.base.errors import SandboxError, UsageError
-from viaduct.cli.command import Command
+from viaduct.cli.command import implements
+from viaduct.cli.failure import Leave
 from viaduct.cli.options import arguments, switch, text, texts
+from viaduct.cli.out import echo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +31,7 @@ _FIRST = ("arm64", "amd64", "riscv64")
 NOT_NEEDED = "Viaduct's builds need none of this: each has a table of its own, without root"
 
 
-@click.command("binfmt", cls=Command)
+@implements("binfmt")
 @texts("--install", metavar="arch,…", choices=("all", "arm64", "amd64", "riscv64"),
        help="Register emulators for these architectures, or all")  # fmt: skip
 @texts("--uninstall", metavar="arch,…", choices=("all", "qemu-*"),
@@ -40,7 +40,6 @@ NOT_NEEDED = "Viaduct's builds need none of this: each has a table of its own, w
 @switch("--json", help="Print what runs here and what is registered as JSON")
 @switch("--version", help="Show the versions of Viaduct and of the emulators")
 @arguments("", most=0)
-@click.pass_obj
 def command(
     session: Session,
     /,
@@ -54,7 +53,7 @@ def command(
 ) -> None:
     """Show or change which programs of other machines this machine runs."""
     if version:
-        click.echo(_versions(session.env))
+        echo(_versions(session.env))
         return
     table = Path(mount)
     added, removed = _words(install, "--install"), _words(uninstall, "--uninstall")
@@ -62,7 +61,7 @@ def command(
     if json or not (added or removed):
         _show(table, json=json)
     if failed:
-        raise click.exceptions.Exit(1)
+        raise Leave(1)
 
 
 def _words(values: Iterable[str], option: str) -> list[str]:
@@ -139,19 +138,19 @@ def _emulator(env: Mapping[str, str], machine: Machine) -> str | None:
 def _line(doing: str, outcome: Outcome) -> None:
     """As the peers' tool has it: one architecture, and `OK` or what stood in the way."""
     said = "OK" if outcome.result in ("ok", "native") else outcome.detail
-    click.echo(f"{doing}: {outcome.name} {said}", err=True)
+    echo(f"{doing}: {outcome.name} {said}", err=True)
 
 
 def _note(done: Sequence[Outcome], *, installed: bool) -> None:
     """What the lines leave unsaid."""
     if natives := [outcome.name for outcome in done if outcome.result == "native"]:
         verb = "runs" if len(natives) == 1 else "run"
-        click.echo(f"note: {', '.join(natives)} {verb} without an emulator here", err=True)
+        echo(f"note: {', '.join(natives)} {verb} without an emulator here", err=True)
     if absent := [o for o in done if o.result == "missing" and o.detail.endswith("installed")]:
         names = ", ".join(outcome.name for outcome in absent)
-        click.echo(f"hint: for {names}: sudo apt-get install {_package()}", err=True)
+        echo(f"hint: for {names}: sudo apt-get install {_package()}", err=True)
     if installed and _private():
-        click.echo(f"note: {NOT_NEEDED}", err=True)
+        echo(f"note: {NOT_NEEDED}", err=True)
 
 
 def _explained(error: SandboxError, added: Sequence[str], removed: Sequence[str]) -> SandboxError:
@@ -176,14 +175,14 @@ def _show(table: Path, *, json: bool) -> None:
     if json:
         from json import dumps
 
-        click.echo(dumps({"supported": platforms, "emulators": names}, indent=2))
+        echo(dumps({"supported": platforms, "emulators": names}, indent=2))
         return
-    click.echo(_table(found), nl=False)
-    click.echo(f"Runs here: {', '.join(platforms)}")
+    echo(_table(found), nl=False)
+    echo(f"Runs here: {', '.join(platforms)}")
     if _private():
-        click.echo(f"{NOT_NEEDED}.")
+        echo(f"{NOT_NEEDED}.")
     else:
-        click.echo("Viaduct's builds run what is listed here: `viaduct doctor` says why.")
+        echo("Viaduct's builds run what is listed here: `viaduct doctor` says why.")
 
 
 def _table(found: Status) -> str:

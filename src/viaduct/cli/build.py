@@ -6,12 +6,12 @@ import copy
 import sys
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from viaduct.base.errors import NotFound, StepFailed, UsageError, ViaductError
 from viaduct.cli import build_options
-from viaduct.cli.command import Command
+from viaduct.cli.command import implements
+from viaduct.cli.failure import Leave
 from viaduct.cli.options import arguments
+from viaduct.cli.out import echo
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -23,10 +23,9 @@ if TYPE_CHECKING:
     from viaduct.engine.request import BuildResult
 
 
-@click.command("build", cls=Command, aliases=("b",))
+@implements("build", aliases=("b",))
 @build_options.declare
 @arguments("PATH | URL | -", least=1, most=1, directories=True)
-@click.pass_obj
 def command(session: Session, /, args: tuple[str, ...], **given: Any) -> None:
     """Start a build."""
     from viaduct.cli import metadata
@@ -52,7 +51,7 @@ def command(session: Session, /, args: tuple[str, ...], **given: Any) -> None:
     except ViaductError as error:
         raise _prefixed(error, "failed to build") from error
     for notice in (*notices, *call.notices):
-        click.echo(f"WARNING: {notice}", err=True)
+        echo(f"WARNING: {notice}", err=True)
     if call.iidfile:
         metadata.forget(call.iidfile)
     started = builders.start(builder)
@@ -81,7 +80,7 @@ def _build(
     # Before the display's thread exists: a process with threads cannot enter a user namespace.
     namespace = enter.enter()
     if namespace.advice:
-        click.echo(f"WARNING: {namespace.advice}", err=True)
+        echo(f"WARNING: {namespace.advice}", err=True)
     who = {"builder": builder.name, "driver": builder.driver}
     view = renderer(call.mode, sys.stderr, session.env, **who)
     display = Display(view, session.env)
@@ -107,7 +106,7 @@ def _warn(call: BuildCall, session: Session, display: Display) -> None:
     if call.mode in ("none", "quiet", "rawjson") or call.call.method == "check":
         return
     text = summary(display.warnings, debug=session.debug, color=session.colors)
-    click.echo(text, err=True, nl=False)
+    echo(text, err=True, nl=False)
 
 
 def _report(call: BuildCall, result: BuildResult, session: Session, builder: Builder) -> None:
@@ -122,13 +121,13 @@ def _report(call: BuildCall, result: BuildResult, session: Session, builder: Bui
         document = metadata.document(result, result.warnings, session.env, builder=ran_on)
         metadata.write(call.metadata_file, metadata.encode(document), "--metadata-file")
     if call.print_id:
-        click.echo(identity)
+        echo(identity)
     if result.report:
-        click.echo(result.report, nl=False)
+        echo(result.report, nl=False)
     if result.failure is not None:
         raise result.failure
     if result.status and not call.call.ignore_status:
-        raise click.exceptions.Exit(result.status)
+        raise Leave(result.status)
 
 
 def _advised(error: StepFailed, display: Display) -> StepFailed:

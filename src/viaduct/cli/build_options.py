@@ -119,7 +119,7 @@ _ADVICE = {
 
 
 def declare(function: F) -> F:
-    """Give a click command all options of a build."""
+    """Give a command all options of a build."""
     for option in reversed((*_VISIBLE, *_LEGACY)):
         function = option(function)
     return function

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import click
-
 from viaduct.cli.options import text
+from viaduct.cli.out import echo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from viaduct.engine.builder.values import Builder
     from viaduct.engine.builders import Builders
 
-F = TypeVar("F", bound="Callable[..., Any] | click.Command")
+F = TypeVar("F", bound="Callable[..., Any]")
 
 #: Why an option that scripts carry is taken and then left alone.
 _REASONS = {
@@ -34,7 +33,7 @@ def say_without_effect(given: Mapping[str, object]) -> None:
     """Tell on standard error which of the options that were given do nothing, and why."""
     for name, value in given.items():
         if value:
-            click.echo(f"WARNING: --{name} has no effect: {_REASONS[name]}", err=True)
+            echo(f"WARNING: --{name} has no effect: {_REASONS[name]}", err=True)
 
 
 def chosen(session: Session, args: Sequence[str]) -> str:
@@ -54,4 +53,4 @@ def check(session: Session) -> None:
 def boot(builders: Builders, builder: Builder) -> None:
     """Start the builder, and say which of its nodes did not run before."""
     for node in sorted(builders.start(builder)):
-        click.echo(f"{node} started", err=True)
+        echo(f"{node} started", err=True)

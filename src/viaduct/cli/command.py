@@ -1,105 +1,123 @@
 """The command and group classes that everything under `viaduct` is made of.
 
-They add to click: command lines as pflag reads them, global options before or after the command,
-help in one line per option, commands that are imported on use, and suggestions for typing errors.
+A command line is read as pflag reads it, with global options before or after the command; help has
+one line per option; commands are imported on use; typing errors are answered with suggestions.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING
 
 from viaduct.base.errors import UsageError
 from viaduct.cli import helptext, pflag
-from viaduct.cli.misused import Misused, misused
-from viaduct.cli.options import GLOBAL
+from viaduct.cli.misused import Misused
+from viaduct.cli.options import BUILDER, DEBUG, GLOBAL, HELP, declared
+from viaduct.cli.out import echo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from viaduct.cli.commands import Row
+    from viaduct.cli.helptext import Page
+    from viaduct.cli.pflag import Option
+    from viaduct.cli.session import Session
 
-_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
-
-class Command(click.Command):
-    """A command of ours. `aliases` are its other names; without `interspersed`, options end at the
-    first argument, as where that is followed by somebody else's command line."""
+class Command:
+    """A command: `function` is called with the session, the positional arguments as `args`, and
+    every option as a keyword. `aliases` are its other names; without `interspersed`, options end at
+    the first argument, as where that is followed by somebody else's command line."""
 
     def __init__(
         self,
-        *args: Any,
+        name: str,
+        function: Callable[..., None],
+        *,
+        help: str,  # noqa: A002 - the word for it
         aliases: Sequence[str] = (),
         interspersed: bool = True,
-        **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("context_settings", _CONTEXT)
-        super().__init__(*args, **kwargs)
+        self.name = name
+        self.help = help
         self.aliases = tuple(aliases)
+        self.options, self.arguments = declared(function)
+        self._function = function
         self._interspersed = interspersed
 
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        return [*super().get_params(ctx), *GLOBAL]
+    @property
+    def usage(self) -> str:
+        return self.arguments.usage
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        lenient = ctx.resilient_parsing
-        try:
-            words = pflag.canonical(
-                self.get_params(ctx), args, interspersed=self._interspersed, lenient=lenient
-            )
-            return super().parse_args(ctx, words)
-        except (UsageError, click.UsageError) as error:
-            raise misused(error, ctx) from error
-
-    def get_help(self, ctx: click.Context) -> str:
-        return helptext.command(ctx, self.aliases)
+    def run(self, path: str, args: Sequence[str], session: Session) -> None:
+        line = _read(self, path, args, session, interspersed=self._interspersed)
+        if line.last(HELP):
+            echo(helptext.command(self, path, self.aliases))
+            return
+        if complaint := self.arguments.complaint(len(line.rest)):
+            raise Misused(f"'{path}' {complaint}", self, path)
+        self._function(session, args=tuple(line.rest), **line.values(self.options))
 
 
-class Group(click.Group):
+class Group:
     """A command whose sub-commands are rows of a table, imported when they are called."""
 
-    def __init__(self, *args: Any, rows: Sequence[Row], **kwargs: Any) -> None:
-        kwargs.setdefault("context_settings", _CONTEXT)
-        super().__init__(*args, **kwargs)
+    options: tuple[Option, ...] = ()
+    usage = "COMMAND"
+
+    def __init__(self, *, rows: Sequence[Row], help: str) -> None:  # noqa: A002 - the word for it
         self.rows = tuple(rows)
+        self.help = help
 
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        return [*super().get_params(ctx), *GLOBAL]
+    def row(self, name: str) -> Row | None:
+        """The row of the sub-command with this name or alias."""
+        return next((row for row in self.rows if name in (row.name, *row.aliases)), None)
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [row.name for row in self.rows]
+    def run(self, path: str, args: Sequence[str], session: Session) -> None:
+        line = _read(self, path, args, session, interspersed=False)
+        if line.last(HELP) or not line.rest:
+            echo(helptext.group(self, path, self.rows))
+            return
+        name, *rest = line.rest
+        row = self.row(name)
+        if row is None:
+            known = [word for row in self.rows for word in (row.name, *row.aliases)]
+            hint = pflag.suggestion(name, known)
+            raise Misused(f'unknown command: "{name}"', self, path, hint=hint)
+        load(row).run(f"{path} {row.name}", rest, session)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        for row in self.rows:
-            if cmd_name == row.name or cmd_name in row.aliases:
-                module, _, attribute = row.target.partition(":")
-                found = getattr(importlib.import_module(module), attribute)
-                assert isinstance(found, click.Command)
-                return found
-        return None
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        lenient = ctx.resilient_parsing
-        try:
-            args = pflag.canonical(self.get_params(ctx), args, interspersed=False, lenient=lenient)
-            return super().parse_args(ctx, args)
-        except (UsageError, click.UsageError) as error:
-            raise misused(error, ctx) from error
+def load(row: Row) -> Command | Group:
+    """Import the command of a row."""
+    module, _, attribute = row.target.partition(":")
+    found = getattr(importlib.import_module(module), attribute)
+    assert isinstance(found, (Command, Group))
+    return found
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        found = self.get_command(ctx, args[0])
-        if found is None:
-            if ctx.resilient_parsing:
-                return None, None, args[1:]
-            known = [name for row in self.rows for name in (row.name, *row.aliases)]
-            raise Misused(
-                f'unknown command: "{args[0]}"', ctx, hint=pflag.suggestion(args[0], known)
-            )
-        return found.name, found, args[1:]
 
-    def get_help(self, ctx: click.Context) -> str:
-        return helptext.group(ctx, self.rows)
+def implements(
+    name: str,
+    *,
+    help: str = "",  # noqa: A002 - the word for it
+    aliases: Sequence[str] = (),
+    interspersed: bool = True,
+) -> Callable[[Callable[..., None]], Command]:
+    """Make a command of the function below, whose docstring is its help unless `help` is given."""
+
+    def made(function: Callable[..., None]) -> Command:
+        text = help or function.__doc__ or ""
+        return Command(name, function, help=text, aliases=aliases, interspersed=interspersed)
+
+    return made
+
+
+def _read(
+    page: Page, path: str, args: Sequence[str], session: Session, *, interspersed: bool
+) -> pflag.Line:
+    try:
+        line = pflag.read((*page.options, *GLOBAL), args, interspersed=interspersed)
+    except UsageError as error:
+        raise Misused(error.what, page, path, hint=error.hint) from error
+    session.builder = line.last(BUILDER) or session.builder
+    session.debug = session.debug or bool(line.last(DEBUG))
+    return line

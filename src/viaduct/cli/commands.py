@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """One command. `target` is `module:attribute` of a click command."""
+    """One command. `target` is `module:attribute` of a command."""
 
     name: str
     target: str

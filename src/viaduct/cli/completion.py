@@ -12,12 +12,16 @@ import click
 from click.shell_completion import CompletionItem, ShellComplete, get_completion_class
 
 from viaduct.base.errors import UsageError
-from viaduct.cli.command import Command, Group
-from viaduct.cli.options import arguments
-from viaduct.cli.pflag import Switch, canonical
+from viaduct.cli.command import Command, Group, implements, load
+from viaduct.cli.options import GLOBAL, arguments
+from viaduct.cli.out import echo
+from viaduct.cli.pflag import read
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+    from viaduct.cli.pflag import Option
+    from viaduct.cli.session import Session
 
 _SHELLS = ("bash", "zsh", "fish")
 _VARIABLE = "_VIADUCT_COMPLETE"
@@ -31,57 +35,50 @@ Load it in the running shell, or from the shell's start-up file:
   fish:  viaduct completion fish | source"""
 
 
-@click.command("completion", cls=Command, help=_HELP)
+@implements("completion", help=_HELP)
 @arguments("bash | zsh | fish", least=1, most=1)
-def command(args: tuple[str, ...]) -> None:
+def command(_session: Session, /, args: tuple[str, ...]) -> None:
     if args[0] not in _SHELLS:
         raise UsageError(f"no completion for {args[0]!r}", hint="choose bash, zsh or fish")
     # The script calls the program by its plain name, wherever this process was started from.
-    click.echo(_shell(args[0], click.Group("viaduct"), "viaduct").source(), nl=False)
+    echo(_shell(args[0], Group(rows=(), help=""), "viaduct").source(), nl=False)
 
 
-def answer(root: click.Group, prog: str, instruction: str) -> int:
+def answer(root: Group, prog: str, instruction: str) -> int:
     """Print the completions for the line in the environment (`bash_complete` and so on)."""
     shell, _, what = instruction.partition("_")
     if shell not in _SHELLS or what != "complete":
         return 1
-    click.echo(_shell(shell, root, prog).complete())
+    echo(_shell(shell, root, prog).complete())
     return 0
 
 
-def _shell(name: str, root: click.Group, prog: str) -> ShellComplete:
+def _shell(name: str, root: Group, prog: str) -> ShellComplete:
     base: Any = get_completion_class(name)
 
     class Shell(base):  # type: ignore[misc] # the base is looked up by name
         def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
-            return candidates(root, prog, args, incomplete)
+            return candidates(root, args, incomplete)
 
-    made: ShellComplete = Shell(root, {}, prog, _VARIABLE)
+    made: ShellComplete = Shell(click.Command(prog), {}, prog, _VARIABLE)
     return made
 
 
-def candidates(
-    root: click.Command, prog: str, args: Sequence[str], incomplete: str
-) -> list[CompletionItem[str]]:
+def candidates(root: Group, args: Sequence[str], incomplete: str) -> list[CompletionItem[str]]:
     """What may stand at the end of a line that begins with the words `args`."""
-    ctx = click.Context(root, info_name=prog, resilient_parsing=True)
-    command, rest = _descend(ctx, root, args)
-    options = [
-        param
-        for param in command.get_params(ctx)
-        if isinstance(param, click.Option) and not param.hidden
-    ]
+    command, rest = _descend(root, args)
+    options = [option for option in (*command.options, *GLOBAL) if not option.hidden]
     words = list(rest)
     if incomplete.startswith("--") and "=" in incomplete:
         name, _, incomplete = incomplete.partition("=")
         words.append(name)
     if words and (option := _waiting(options, words[-1])):
-        return list(option.type.shell_complete(ctx, option, incomplete))
+        return _values(option, incomplete)
     if incomplete.startswith("-") and "--" not in words:
         return [
             CompletionItem(name, help=option.help)
             for option in options
-            for name in option.opts
+            for name in option.names
             if name.startswith(incomplete) and (name.startswith("--") or incomplete == "-")
         ]
     if isinstance(command, Group):
@@ -90,30 +87,31 @@ def candidates(
             for row in command.rows
             if row.name.startswith(incomplete)
         ]
-    for param in command.params:
-        if isinstance(param, click.Argument):
-            return list(param.type.shell_complete(ctx, param, incomplete))
-    return []
+    if not command.arguments.usage:
+        return []
+    kind = "dir" if command.arguments.directories else "file"
+    return [CompletionItem(incomplete, type=kind)]
 
 
-def _descend(
-    ctx: click.Context, command: click.Command, args: Sequence[str]
-) -> tuple[click.Command, Sequence[str]]:
+def _descend(root: Group, args: Sequence[str]) -> tuple[Command | Group, Sequence[str]]:
     """The command that the words lead to, and the words after its name."""
+    command: Command | Group = root
     while isinstance(command, Group):
-        words = canonical(command.get_params(ctx), args, interspersed=False, lenient=True)
-        rest = words[words.index("--") + 1 :]
-        found = command.get_command(ctx, rest[0]) if rest else None
-        if found is None:
+        rest = read((*command.options, *GLOBAL), args, interspersed=False, lenient=True).rest
+        row = command.row(rest[0]) if rest else None
+        if row is None:
             break
         args = rest[1:]
-        command = found
+        command = load(row)
     return command, args
 
 
-def _waiting(options: Sequence[click.Option], word: str) -> click.Option | None:
+def _waiting(options: Iterable[Option], word: str) -> Option | None:
     """The option that takes the next word as its value."""
-    for option in options:
-        if word in option.opts and not isinstance(option, Switch) and not option.is_flag:
-            return option
-    return None
+    return next((one for one in options if word in one.names and not one.switch), None)
+
+
+def _values(option: Option, incomplete: str) -> list[CompletionItem[str]]:
+    if option.path:
+        return [CompletionItem(incomplete, type="file")]
+    return [CompletionItem(word) for word in option.choices if word.startswith(incomplete)]

@@ -6,12 +6,11 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from viaduct.base.errors import UsageError
 from viaduct.cli import builder_options
-from viaduct.cli.command import Command
+from viaduct.cli.command import implements
 from viaduct.cli.options import arguments, switch, text, texts
+from viaduct.cli.out import echo
 
 if TYPE_CHECKING:
     from viaduct.cli.session import Session
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 _DRIVERS = ("docker-container", "embedded", "kubernetes")
 
 
-@click.command("create", cls=Command)
+@implements("create")
 @switch("--append", help="Add a node to the builder instead of changing it")
 @switch("--bootstrap", help="Start the builder")
 @text("--buildkitd-config", path=True, metavar="path",
@@ -36,7 +35,6 @@ _DRIVERS = ("docker-container", "embedded", "kubernetes")
 @builder_options.timeout
 @switch("--use", help="Make it the builder in use")
 @arguments("[CONTEXT|ENDPOINT]", most=1)
-@click.pass_obj
 def command(
     session: Session,
     /,
@@ -81,7 +79,7 @@ def command(
     builder = builders.create(wish, use=use)
     if bootstrap:
         builder_options.boot(builders, builder)
-    click.echo(builder.name)
+    echo(builder.name)
     given = {
         "buildkitd-config": buildkitd_config or config,
         "buildkitd-flags": buildkitd_flags,
@@ -90,7 +88,7 @@ def command(
     for one in builder.nodes:
         if one.elsewhere:
             text = f"{one.endpoint} is not asked: node {one.name} builds on this machine"
-            click.echo(f"WARNING: {text}", err=True)
+            echo(f"WARNING: {text}", err=True)
 
 
 def _leave(builders: Builders, name: str, node: str) -> None:

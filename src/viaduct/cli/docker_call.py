@@ -14,14 +14,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import click
 import msgspec
 
 from viaduct.base.values import Value
 from viaduct.cli import pflag
+from viaduct.cli.out import echo
+from viaduct.cli.pflag import Option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from viaduct.cli.command import Group
 
 #: Set when docker is the caller.
 CALLER = "DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND"
@@ -33,14 +36,13 @@ _SWITCHES = {"tls": "DOCKER_TLS", "tlsverify": "DOCKER_TLS_VERIFY"}
 _TEXTS = {"config": "DOCKER_CONFIG", "context": "DOCKER_CONTEXT", "host": "DOCKER_HOST"}
 # Their directory says it: the files in it have these names.
 _CERTIFICATES = ("tlscacert", "tlscert", "tlskey")
-_OPTIONS: tuple[click.Option, ...] = (
-    click.Option(["--config"]),
-    click.Option(["-c", "--context"]),
-    click.Option(["-H", "--host"]),
-    click.Option(["-l", "--log-level"]),
-    *(click.Option([f"--{name}"]) for name in _CERTIFICATES),
-    *(pflag.Switch([f"--{name}"], type=click.BOOL) for name in _SWITCHES),
-    pflag.Switch(["-D", "--debug"], type=click.BOOL),
+_OPTIONS = (
+    *(Option((f"--{name}",)) for name in ("config", *_CERTIFICATES)),
+    Option(("-c", "--context")),
+    Option(("-H", "--host")),
+    Option(("-l", "--log-level")),
+    *(Option((f"--{name}",), switch=True) for name in _SWITCHES),
+    Option(("-D", "--debug"), switch=True),
 )
 
 
@@ -60,30 +62,29 @@ def read(args: Sequence[str], env: Mapping[str, str]) -> DockerCall:
     if CALLER not in env and args[:1] != ["buildx"]:
         return DockerCall("buildx", list(args))
     # Lenient: a docker to come may have options that nothing is known of here.
-    words = pflag.canonical(_OPTIONS, args, interspersed=False, lenient=True)
-    at = words.index("--")
-    options = dict(word.removeprefix("--").split("=", 1) for word in words[:at])
-    before, rest = _split(words[at + 1 :])
+    line = pflag.read(_OPTIONS, args, interspersed=False, lenient=True)
+    options = {option.key: said for option, said in line.given}
+    before, rest = _split(line.rest)
     if "help" in before:
         rest = [*rest, "--help"]
     completing = any(word in before for word in _COMPLETING)
-    if options.get("debug") == "true" and not completing:
+    if options.get("debug") and not completing:
         rest = ["--debug", *rest]
     return DockerCall("docker buildx", rest, _environment(options), completing)
 
 
-def complete(root: click.Group, call: DockerCall) -> None:
+def complete(root: Group, call: DockerCall) -> None:
     """Print what may stand at the end of the line, as docker's completion scripts read it."""
     from viaduct.cli.completion import candidates
 
     *words, incomplete = call.args or [""]
-    found = candidates(root, call.prog, words, incomplete)
+    found = candidates(root, words, incomplete)
     kinds = {item.type for item in found}
     for item in found:
         if item.type == "plain":
-            click.echo(f"{item.value}\t{item.help}" if item.help else item.value)
+            echo(f"{item.value}\t{item.help}" if item.help else item.value)
     directive = _DIRECTORIES if "dir" in kinds else 0 if "file" in kinds else _NO_FILES
-    click.echo(f":{directive}")
+    echo(f":{directive}")
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
@@ -95,7 +96,7 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
 def _environment(options: Mapping[str, str]) -> dict[str, str]:
     env = {variable: options[name] for name, variable in _TEXTS.items() if options.get(name)}
     for name, variable in _SWITCHES.items():
-        if options.get(name) == "true":
+        if options.get(name):
             env[variable] = "1"
     for name in _CERTIFICATES:
         if path := options.get(name):

@@ -8,10 +8,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-import click
-
-from viaduct.cli.command import Command
+from viaduct.cli.command import implements
+from viaduct.cli.failure import Leave
 from viaduct.cli.options import arguments, switch
+from viaduct.cli.out import colored, echo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 _COLORS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
-@click.command("doctor", cls=Command)
+@implements("doctor")
 @switch("--json", help="Print the findings as JSON")
 @arguments("[REFERENCE]", most=1)
-@click.pass_obj
 def command(session: Session, /, args: tuple[str, ...], *, json: bool) -> None:
     """Check that this machine can build, and push to REFERENCE where one is given."""
     from viaduct.engine.health import findings, gather
@@ -35,13 +34,13 @@ def command(session: Session, /, args: tuple[str, ...], *, json: bool) -> None:
     found = findings.diagnose(gather.gather(session.env, ref))
     level = findings.worst(found)
     if json:
-        click.echo(_document(found, level))
+        echo(_document(found, level))
     else:
         colors = sys.stdout.isatty() and not session.env.get("NO_COLOR")
         for finding in found:
-            click.echo(_line(finding, colors=colors))
+            echo(_line(finding, colors=colors))
     if level == "problem":
-        raise click.exceptions.Exit(1)
+        raise Leave(1)
 
 
 def _line(finding: Finding, *, colors: bool) -> str:
@@ -49,7 +48,7 @@ def _line(finding: Finding, *, colors: bool) -> str:
 
     word = f"{finding.level:<7}"
     if colors:
-        word = click.style(word, fg=_COLORS[finding.level])
+        word = colored(word, _COLORS[finding.level])
     fix = f"; hint: {finding.fix}" if finding.fix else ""
     # A registry's words are among these.
     return f"{word}  {visible(f'{finding.name}: {finding.text}{fix}')}"

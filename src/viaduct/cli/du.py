@@ -6,24 +6,22 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-import click
-
 from viaduct.base.errors import SandboxError, UsageError
 from viaduct.cli import builder_options
-from viaduct.cli.command import Command
+from viaduct.cli.command import implements
 from viaduct.cli.options import arguments, switch, text, texts
+from viaduct.cli.out import echo
 
 if TYPE_CHECKING:
     from viaduct.cli.session import Session
 
 
-@click.command("du", cls=Command)
+@implements("du")
 @texts("--filter", metavar="condition", help="Only records with: type=regular, until=24h, inuse, …")
 @text("--format", metavar="template", help="Print 'table', 'pretty', 'json', or this Go template")
 @builder_options.timeout
 @switch("--verbose", help="Show all that is known of every record")
 @arguments("", most=0)
-@click.pass_obj
 def command(
     session: Session,
     /,
@@ -54,4 +52,4 @@ def command(
         and all(condition.matches(record) for condition in conditions)
     ]
     form = "pretty" if verbose else format
-    click.echo(usage_list.render(records, now, form=form, filtered=bool(filter)), nl=False)
+    echo(usage_list.render(records, now, form=form, filtered=bool(filter)), nl=False)

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 _STATUS = "exit_status"
 
 
+class Leave(Exception):
+    """Ends the program with `status`, after everything has been said."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
 class Interrupted(KeyboardInterrupt):
     """A signal asked the program to end; `status` is 128 plus its number."""
 

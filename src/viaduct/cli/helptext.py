@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-import click
-
-from viaduct.cli.pflag import Switch
+from viaduct.cli.options import GLOBAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from viaduct.cli.commands import Row
+    from viaduct.cli.pflag import Option
 
 
-def usage(ctx: click.Context) -> str:
-    """`viaduct build [OPTIONS] PATH | URL | -`."""
-    if isinstance(ctx.command, click.Group):
-        return f"{ctx.command_path} [OPTIONS] COMMAND"
-    positional = [
-        param.metavar or "" for param in ctx.command.params if isinstance(param, click.Argument)
-    ]
-    return " ".join([ctx.command_path, "[OPTIONS]", *filter(None, positional)])
+class Page(Protocol):
+    """What has a page: `usage` is what follows the options in a line of it."""
+
+    help: str
+    options: tuple[Option, ...]
+
+    @property
+    def usage(self) -> str: ...
 
 
-def command(ctx: click.Context, aliases: Sequence[str]) -> str:
+def usage(page: Page, path: str) -> str:
+    """`viaduct build [OPTIONS] PATH | URL | -`, called as `path`."""
+    return f"{path} [OPTIONS] {page.usage}".rstrip()
+
+
+def command(page: Page, path: str, aliases: Sequence[str]) -> str:
     """The page of one command."""
-    parts = [f"Usage:  {usage(ctx)}", (ctx.command.help or "").strip()]
+    parts = [f"Usage:  {usage(page, path)}", page.help.strip()]
     if aliases:
-        parent = ctx.parent.command_path if ctx.parent else ""
+        parent = path.rpartition(" ")[0]
         names = [f"{parent} {alias}".strip() for alias in aliases]
-        parts.append("Aliases:\n  " + ", ".join([ctx.command_path, *names]))
-    own, shared = _options(ctx)
+        parts.append("Aliases:\n  " + ", ".join([path, *names]))
+    own, shared = _options(page)
     width = max(len(left) for left, _ in (*own, *shared))
     if own:
         parts.append("Options:\n" + _columns(own, width))
@@ -39,38 +43,35 @@ def command(ctx: click.Context, aliases: Sequence[str]) -> str:
     return "\n\n".join(filter(None, parts))
 
 
-def group(ctx: click.Context, rows: Sequence[Row]) -> str:
+def group(page: Page, path: str, rows: Sequence[Row]) -> str:
     """The page of a group: its commands under their headings."""
-    parts = [f"Usage:  {usage(ctx)}", (ctx.command.help or "").strip()]
+    parts = [f"Usage:  {usage(page, path)}", page.help.strip()]
     width = max(len(row.name) for row in rows)
     for heading in dict.fromkeys(row.heading for row in rows):
         lines = [(row.name, row.summary) for row in rows if row.heading == heading]
         parts.append(f"{heading or 'Commands'}:\n" + _columns(lines, width, indent=2))
-    own, shared = _options(ctx)
+    own, shared = _options(page)
     options = [*own, *shared]
     parts.append("Options:\n" + _columns(options, max(len(left) for left, _ in options)))
-    parts.append(f"Run '{ctx.command_path} COMMAND --help' for more about a command.")
+    parts.append(f"Run '{path} COMMAND --help' for more about a command.")
     return "\n\n".join(parts)
 
 
-def _options(ctx: click.Context) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+def _options(page: Page) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """The visible options of the command itself, by name, and those that all commands share."""
-    own: list[click.Option] = []
-    shared: list[click.Option] = []
-    for param in ctx.command.get_params(ctx):
-        if isinstance(param, click.Option) and not param.hidden:
-            (own if param in ctx.command.params else shared).append(param)
-    own.sort(key=lambda option: max(option.opts, key=len))
-    return [_option(option) for option in own], [_option(option) for option in shared]
+    own = sorted(
+        (option for option in page.options if not option.hidden),
+        key=lambda option: max(option.names, key=len),
+    )
+    return [_option(option) for option in own], [_option(option) for option in GLOBAL]
 
 
-def _option(option: click.Option) -> tuple[str, str]:
-    short = next((name for name in option.opts if not name.startswith("--")), "")
-    long = next(name for name in option.opts if name.startswith("--"))
-    left = f"{short + ',' if short else '   '} {long}"
-    if not isinstance(option, Switch) and not option.is_flag:
-        left += f" {option.metavar or 'string'}"
-    return left, (option.help or "").rstrip(".")
+def _option(option: Option) -> tuple[str, str]:
+    short = next((name for name in option.names if not name.startswith("--")), "")
+    left = f"{short + ',' if short else '   '} {option.long}"
+    if not option.switch:
+        left += f" {option.metavar}"
+    return left, option.help.rstrip(".")
 
 
 def _columns(rows: Iterable[tuple[str, str]], width: int, *, indent: int = 2) -> str:

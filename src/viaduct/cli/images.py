@@ -7,22 +7,22 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-import click
-
 from viaduct.base.errors import UsageError
-from viaduct.cli.command import Command
+from viaduct.cli.command import implements
 from viaduct.cli.options import arguments, switch, text, texts
+from viaduct.cli.out import echo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from viaduct.cli.image_list import StoredImage as Line
+    from viaduct.cli.session import Session
     from viaduct.engine.images import StoredImage
 
 _FILTERS = ("before", "dangling", "label", "reference", "since")
 
 
-@click.command("images", cls=Command)
+@implements("images")
 @switch("-a", "--all", help="Accepted for scripts: there are no hidden images")
 @switch("--digests", help="Show the digests that the names point to")
 @texts(
@@ -33,6 +33,8 @@ _FILTERS = ("before", "dangling", "label", "reference", "since")
 @switch("-q", "--quiet", help="Print ids alone")
 @arguments("[REPOSITORY[:TAG]]", most=1)
 def command(
+    _session: Session,
+    /,
     args: tuple[str, ...],
     *,
     all: bool,  # noqa: A002, ARG001 - the option's name; as its help says
@@ -55,7 +57,7 @@ def command(
         no_trunc=no_trunc,
         digests=digests,
     )
-    click.echo(listed, nl=False)
+    echo(listed, nl=False)
 
 
 def line(image: StoredImage) -> Line:

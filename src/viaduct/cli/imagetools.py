@@ -6,13 +6,13 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING
 
-import click
 import msgspec
 
 from viaduct.base.errors import UsageError
 from viaduct.cli import commands
-from viaduct.cli.command import Command, Group
+from viaduct.cli.command import Group, implements
 from viaduct.cli.options import REGISTRY_INSECURE, arguments, switch, text, texts
+from viaduct.cli.out import echo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,16 +43,15 @@ def connected(
             client.close()
 
 
-command = Group(name="imagetools", rows=commands.IMAGETOOLS, help="Work on images in registries.")
+command = Group(rows=commands.IMAGETOOLS, help="Work on images in registries.")
 
 
-@click.command("inspect", cls=Command)
+@implements("inspect")
 @text("--format", metavar="template", help="Print this Go template, like '{{json .Manifest}}'")
 @switch("--raw", help="Print the manifest's or index's bytes as the registry has them")
 @REGISTRY_INSECURE
 @texts("--registry-mirror", metavar="host=url", help="Read from a mirror of this registry")
 @arguments("NAME", least=1, most=1)
-@click.pass_obj
 def inspect(
     session: Session,
     /,
@@ -88,13 +87,13 @@ def inspect(
             )
     if raw:
         if sys.stdout.isatty():
-            click.echo(visible(found.raw.decode(errors="replace")), nl=False)
+            echo(visible(found.raw.decode(errors="replace")), nl=False)
         else:
             sys.stdout.buffer.write(found.raw)
     elif format:
         out = inspected.formatted(found, format)
-        click.echo(visible(out) if sys.stdout.isatty() else out, nl=False)
+        echo(visible(out) if sys.stdout.isatty() else out, nl=False)
     else:
-        click.echo(inspected.text(found), nl=False)
+        echo(inspected.text(found), nl=False)
         if cause := inspected.probable_cause(found):
-            click.echo(f"NOTE: {cause}", err=True)
+            echo(f"NOTE: {cause}", err=True)

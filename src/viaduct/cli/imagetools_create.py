@@ -5,10 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-import click
-
 from viaduct.base.errors import UsageError
-from viaduct.cli.command import Command
+from viaduct.cli.command import implements
 from viaduct.cli.options import PROGRESS, REGISTRY_INSECURE, arguments, switch, text, texts
 
 if TYPE_CHECKING:
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     from viaduct.registry.client import Client
 
 
-@click.command("create", cls=Command)
+@implements("create")
 @texts("--annotation", metavar="type:k=v", help="Annotate the index or its manifest-descriptors")
 @switch("--append", help="Add the sources to the image that the first tag names")
 @switch("--dry-run", help="Print the image instead of pushing it")
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
 @texts("--registry-mirror", metavar="host=url", help="Read from a mirror of this registry")
 @texts("-t", "--tag", metavar="name", help="Name of the new image")
 @arguments("[SOURCE...]")
-@click.pass_obj
 def command(
     session: Session,
     /,

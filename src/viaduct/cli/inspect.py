@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from viaduct.cli import builder_options
-from viaduct.cli.command import Command
+from viaduct.cli.command import implements
 from viaduct.cli.options import arguments, switch
+from viaduct.cli.out import echo
 
 if TYPE_CHECKING:
     from viaduct.cli.session import Session
 
 
-@click.command("inspect", cls=Command)
+@implements("inspect")
 @switch("--bootstrap", help="Start the builder first")
 @builder_options.timeout
 @arguments("[NAME]", most=1)
-@click.pass_obj
 def command(session: Session, /, args: tuple[str, ...], *, bootstrap: bool, timeout: str) -> None:  # noqa: ARG001 - as its help says
     """Show a builder, its nodes, and the platforms that they build for."""
     from viaduct.cli import builder_detail, builder_list
@@ -30,4 +28,4 @@ def command(session: Session, /, args: tuple[str, ...], *, bootstrap: bool, time
         builder_options.boot(builders, builder)
     detected = [str(platform) for platform in platforms()] if builders.running(builder) else []
     state = builder_list.observe(builders, builder, detected)
-    click.echo(builder_detail.render(builder, state), nl=False)
+    echo(builder_detail.render(builder, state), nl=False)

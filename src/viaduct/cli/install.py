@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
-from viaduct.cli.command import Command
+from viaduct.cli.command import implements
 from viaduct.cli.options import arguments, switch
+from viaduct.cli.out import echo
 
 if TYPE_CHECKING:
     from viaduct.cli.session import Session
@@ -19,10 +18,9 @@ and needs no daemon for that. A plugin that is there already is kept; --uninstal
 """
 
 
-@click.command("install", cls=Command, help=_HELP)
+@implements("install", help=_HELP)
 @switch("--uninstall", help="Take the plugin away again")
 @arguments("", most=0)
-@click.pass_obj
 def command(session: Session, /, args: tuple[str, ...], *, uninstall: bool) -> None:  # noqa: ARG001 - checked to be empty
     from viaduct.cli.plugin_file import PluginFile, needs_alias
     from viaduct.export import docker_context
@@ -30,19 +28,19 @@ def command(session: Session, /, args: tuple[str, ...], *, uninstall: bool) -> N
     plugin = PluginFile(docker_context.configuration(session.env).absolute())
     if uninstall:
         restored = plugin.uninstall()
-        click.echo(f"removed {plugin.path}")
+        echo(f"removed {plugin.path}")
         if restored:
-            click.echo("the plugin that was there before is back")
+            echo("the plugin that was there before is back")
         return
     version = _docker_version(session)
     kept = plugin.install(alias=needs_alias(version))
-    click.echo(f"installed {plugin.path}")
+    echo(f"installed {plugin.path}")
     if kept:
-        click.echo(f"the plugin that was there is kept as {kept}")
+        echo(f"the plugin that was there is kept as {kept}")
     if other := plugin.overridden():
-        click.echo(f"WARNING: docker finds {other} first, and uses that", err=True)
+        echo(f"WARNING: docker finds {other} first, and uses that", err=True)
     if not version:
-        click.echo("NOTE: there is no docker yet: apt-get install docker.io", err=True)
+        echo("NOTE: there is no docker yet: apt-get install docker.io", err=True)
 
 
 def _docker_version(session: Session) -> str:

@@ -7,22 +7,25 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-import click
-
 from viaduct.base.errors import UsageError
-from viaduct.cli.command import Command
+from viaduct.cli.command import implements
 from viaduct.cli.options import arguments, switch, text
+from viaduct.cli.out import echo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
+    from viaduct.cli.session import Session
 
-@click.command("load", cls=Command)
+
+@implements("load")
 @text("-i", "--input", metavar="path", path=True, help="Read a file, not standard input")
 @switch("-q", "--quiet", help="Accepted for scripts: nothing is shown while loading")
 @arguments("", most=0)
 def command(
+    _session: Session,
+    /,
     args: tuple[str, ...],  # noqa: ARG001 - checked to be empty
     *,
     input: str,  # noqa: A002 - the option's name
@@ -41,9 +44,9 @@ def command(
         loaded = api.load_images(archive, stop=stop)
     for image in loaded:
         for name in image.names:
-            click.echo(f"Loaded image: {reference.parse(name).familiar}")
+            echo(f"Loaded image: {reference.parse(name).familiar}")
         if not image.names:
-            click.echo(f"Loaded image ID: {image.root.digest}")
+            echo(f"Loaded image ID: {image.root.digest}")
 
 
 @contextlib.contextmanager

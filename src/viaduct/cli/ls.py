@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from viaduct.cli import builder_options
-from viaduct.cli.command import Command
+from viaduct.cli.command import implements
 from viaduct.cli.options import arguments, switch, text
+from viaduct.cli.out import echo
 
 if TYPE_CHECKING:
     from viaduct.cli.session import Session
 
 
-@click.command("ls", cls=Command)
+@implements("ls")
 @text("--format", metavar="format", choices=("table", "json"),
       help="Print a table, json, or this Go template")  # fmt: skip
 @switch("--no-trunc", help="Show every platform")
 @builder_options.timeout
 @arguments("", most=0)
-@click.pass_obj
 def command(
     session: Session,
     /,
@@ -37,7 +35,7 @@ def command(
     builders = Builders.of(session.env)
     detected = [str(platform) for platform in platforms()]
     states = [builder_list.observe(builders, one, detected) for one in builders.all()]
-    click.echo(builder_list.render(states, form=format, no_trunc=no_trunc), nl=False)
+    echo(builder_list.render(states, form=format, no_trunc=no_trunc), nl=False)
     complaints = builder_list.complaints(states)
     if complaints and builder_list.is_table(format):
-        click.echo("\n" + "\n".join(complaints), err=True)
+        echo("\n" + "\n".join(complaints), err=True)

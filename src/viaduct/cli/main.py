@@ -13,11 +13,9 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-import click
-
 from viaduct.cli import commands
 from viaduct.cli.command import Group
-from viaduct.cli.failure import Interrupted, explain, status_of
+from viaduct.cli.failure import Interrupted, Leave, explain, status_of
 from viaduct.cli.session import Session
 
 if TYPE_CHECKING:
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 
 _HELP = "Build, inspect and run container images for every architecture"
 
-root = Group(name="viaduct", rows=commands.ROOT, help=_HELP)
+root = Group(rows=commands.ROOT, help=_HELP)
 
 
 def main() -> NoReturn:
@@ -51,11 +49,10 @@ def run(prog: str, args: Sequence[str]) -> int:
         return answer(root, prog, instruction)
     _catch_signals()
     try:
-        with root.make_context(prog, list(args) or ["--help"], obj=session) as ctx:
-            root.invoke(ctx)
+        root.run(prog, args, session)
         sys.stdout.flush()
-    except click.exceptions.Exit as leave:
-        return leave.exit_code
+    except Leave as leave:
+        return leave.status
     except BrokenPipeError:
         return 1
     except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the one place where errors end

@@ -8,22 +8,14 @@ from viaduct.base.errors import UsageError
 from viaduct.cli import helptext
 
 if TYPE_CHECKING:
-    import click
+    from viaduct.cli.helptext import Page
 
 
 class Misused(UsageError):
-    """A command line that cannot be read; `usage` is the command's usage line."""
+    """A command line that cannot be read; `usage` is the usage line of the command `called`, which
+    was called as `path`."""
 
-    def __init__(self, what: str, ctx: click.Context, *, hint: str = "") -> None:
+    def __init__(self, what: str, called: Page, path: str, *, hint: str = "") -> None:
         super().__init__(what, hint=hint)
-        self.usage = helptext.usage(ctx)
-        self.command_path = ctx.command_path
-
-
-def misused(error: UsageError | click.UsageError, ctx: click.Context) -> Misused:
-    """Any complaint about the command line, joined to the command that it was for."""
-    if isinstance(error, Misused):
-        return error
-    if isinstance(error, UsageError):
-        return Misused(error.what, ctx, hint=error.hint)
-    return Misused(error.format_message().rstrip("."), error.ctx or ctx)
+        self.usage = helptext.usage(called, path)
+        self.command_path = path

@@ -5,30 +5,61 @@ What a value means is decided where it is used, not here; an option is text unti
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import click
-
-from viaduct.cli import pflag
-from viaduct.cli.misused import Misused
-from viaduct.cli.session import Session
+from viaduct.cli.pflag import Option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-F = TypeVar("F", bound="Callable[..., Any] | click.Command")
+F = TypeVar("F", bound="Callable[..., Any]")
+
+#: Where a function keeps what was declared for it, the last first.
+_DECLARED = "declared"
 
 
-def switch(*names: str, help: str, hidden: bool = False, default: bool = False) -> Callable[[F], F]:  # noqa: A002 - click's word
-    """A boolean option (see `pflag.Switch`)."""
-    return click.option(
-        *names, cls=pflag.Switch, type=click.BOOL, default=default, help=help, hidden=hidden
+class Arguments(NamedTuple):
+    """The positional arguments of a command, written as `usage` in help: at least `least`, at most
+    `most` (None: any number). Completion offers files, or `directories` only."""
+
+    usage: str = ""
+    least: int = 0
+    most: int | None = None
+    directories: bool = False
+
+    def complaint(self, count: int) -> str:
+        """What is wrong with `count` arguments, in Docker's words; empty for nothing."""
+        least, most = self.least, self.most
+        if count >= least and (most is None or count <= most):
+            return ""
+        if most == 0:
+            return "accepts no arguments"
+        if least == most:
+            return f"requires {least} argument{'s'[: least != 1]}"
+        if most is None:
+            return f"requires at least {least} argument{'s'[: least != 1]}"
+        if least == 0:
+            return f"requires at most {most} argument{'s'[: most != 1]}"
+        return f"requires between {least} and {most} arguments"
+
+
+def switch(
+    *names: str,
+    help: str,  # noqa: A002 - the word for it
+    hidden: bool = False,
+    default: bool = False,
+    keyword: str = "",
+) -> Callable[[F], F]:
+    """A boolean option; `keyword` is what the function calls it, where its name will not do."""
+    value = "true" if default else ""
+    return _declaring(
+        Option(names, help, switch=True, default=value, hidden=hidden, keyword=keyword)
     )
 
 
 def text(
     *names: str,
-    help: str,  # noqa: A002 - click's word
+    help: str,  # noqa: A002 - the word for it
     metavar: str = "string",
     default: str = "",
     hidden: bool = False,
@@ -37,100 +68,59 @@ def text(
 ) -> Callable[[F], F]:
     """An option with one value; the last one given counts. `path` completes file names, `choices`
     completes words (what is allowed is checked where the value is used)."""
-    return click.option(
-        *names,
-        type=_type(path=path, choices=choices),
-        default=default,
-        help=help,
-        metavar=metavar,
-        hidden=hidden,
+    return _declaring(
+        Option(
+            names,
+            help,
+            metavar,
+            default=default,
+            hidden=hidden,
+            path=path,
+            choices=tuple(choices),
+        )
     )
 
 
 def texts(
     *names: str,
-    help: str,  # noqa: A002 - click's word
+    help: str,  # noqa: A002 - the word for it
     metavar: str = "string",
     hidden: bool = False,
     path: bool = False,
     choices: Sequence[str] = (),
 ) -> Callable[[F], F]:
     """An option that may be repeated."""
-    return click.option(
-        *names,
-        type=_type(path=path, choices=choices),
-        multiple=True,
-        help=help,
-        metavar=metavar,
-        hidden=hidden,
+    return _declaring(
+        Option(names, help, metavar, many=True, hidden=hidden, path=path, choices=tuple(choices))
     )
 
 
 def arguments(
     usage: str, *, least: int = 0, most: int | None = None, directories: bool = False
 ) -> Callable[[F], F]:
-    """The positional arguments as a tuple called `args`, written as `usage` in help.
-
-    Fewer than `least` or more than `most` are refused in Docker's words. Completion offers files,
-    or `directories` only.
-    """
-
-    def check(ctx: click.Context, _param: click.Parameter, args: tuple[str, ...]) -> object:
-        if ctx.resilient_parsing:
-            return args
-        if len(args) < least or (most is not None and len(args) > most):
-            raise Misused(f"'{ctx.command_path}' {_count(least, most)}", ctx)
-        return args
-
-    return click.argument(
-        "args", nargs=-1, metavar=usage, callback=check, type=click.Path(file_okay=not directories)
-    )
+    """The positional arguments, as a tuple called `args`."""
+    return _declaring(Arguments(usage, least, most, directories))
 
 
-def _count(least: int, most: int | None) -> str:
-    if most == 0:
-        return "accepts no arguments"
-    if least == most:
-        return f"requires {least} argument{'s'[: least != 1]}"
-    if most is None:
-        return f"requires at least {least} argument{'s'[: least != 1]}"
-    if least == 0:
-        return f"requires at most {most} argument{'s'[: most != 1]}"
-    return f"requires between {least} and {most} arguments"
+def declared(function: Callable[..., object]) -> tuple[tuple[Option, ...], Arguments]:
+    """What the decorators above it say of `function`, from top to bottom."""
+    found = reversed(function.__dict__.get(_DECLARED, ()))
+    options = []
+    positional = Arguments(most=0)
+    for one in found:
+        if isinstance(one, Arguments):
+            positional = one
+        else:
+            options.append(one)
+    return tuple(options), positional
 
 
-def _type(*, path: bool, choices: Sequence[str]) -> click.ParamType[Any]:
-    if path:
-        return click.Path()
-    return _Suggested(choices) if choices else click.STRING
+def _declaring(one: Option | Arguments) -> Callable[[F], F]:
+    def note(function: F) -> F:
+        function.__dict__.setdefault(_DECLARED, []).append(one)
+        return function
 
-
-class _Suggested(click.types.StringParamType):
-    """Any text; completion offers the usual words."""
-
-    name = "text"
-
-    def __init__(self, words: Sequence[str]) -> None:
-        self.words = tuple(words)
-
-    def shell_complete(
-        self,
-        ctx: click.Context,
-        param: click.Parameter,
-        incomplete: str,
-    ) -> list[Any]:
-        from click.shell_completion import CompletionItem
-
-        return [CompletionItem(word) for word in self.words if word.startswith(incomplete)]
-
-
-def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
-    def callback(ctx: click.Context, _param: click.Parameter, value: Any) -> None:
-        session = ctx.find_object(Session)
-        if session is not None and value:
-            setattr(session, name, value)
-
-    return callback
+    return note
 
 
 # Options that several commands have.
@@ -148,21 +138,8 @@ REGISTRY_MIRROR = texts(
     "--registry-mirror", metavar="host=url", help="Pull from a mirror of this registry"
 )
 
-#: Options that every command takes, as docker's plugins do.
-GLOBAL: tuple[click.Option, ...] = (
-    click.Option(
-        ["--builder"],
-        help="Use this builder instead of the current one",
-        metavar="name",
-        expose_value=False,
-        callback=_remember("builder"),
-    ),
-    pflag.Switch(
-        ["-D", "--debug"],
-        type=click.BOOL,
-        default=False,
-        help="Show debug output, and tracebacks of errors",
-        expose_value=False,
-        callback=_remember("debug"),
-    ),
-)
+# Options that every command takes, as docker's plugins do.
+HELP = Option(("-h", "--help"), "Show this message and exit", switch=True)
+BUILDER = Option(("--builder",), "Use this builder instead of the current one", metavar="name")
+DEBUG = Option(("-D", "--debug"), "Show debug output, and tracebacks of errors", switch=True)
+GLOBAL = (HELP, BUILDER, DEBUG)

@@ -1,15 +1,12 @@
 """Command lines as Go's pflag reads them, which is what fingers trained on docker expect.
 
-Differences to click that matter: `--push=false` is allowed and `--push .` leaves the dot alone; a
-value may begin with a dash (`--build-arg -x=1`); `-t=name`, `-tname` and `-qf file` work; options
-stand anywhere. `canonical` rewrites an argument list so that click reads the same out of it.
+`--push=false` is allowed and `--push .` leaves the dot alone; a value may begin with a dash
+(`--build-arg -x=1`); `-t=name`, `-tname` and `-qf file` work; options stand anywhere.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import click
+from typing import TYPE_CHECKING, NamedTuple
 
 from viaduct.base.errors import UsageError
 
@@ -20,91 +17,126 @@ _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 
 
-class Switch(click.Option):
-    """A boolean option: `--name`, `--name=true` or `--name=false`, never `--name VALUE`.
+class Option(NamedTuple):
+    """An option. `names` are as they are typed, the one with two dashes among them.
 
-    For click it takes a value, because only that lets `=false` through; `canonical` adds it.
+    A `switch` is `--name`, `--name=true` or `--name=false`, never `--name VALUE`; all others take a
+    value, the last one counting unless they are `many`. `default` is what it is without being
+    given: for a switch, `true` or empty. `path` and `choices` are what completion offers. `keyword`
+    names it in calls, where its own name is a word of Python's.
     """
 
+    names: tuple[str, ...]
+    help: str = ""
+    metavar: str = "string"
+    switch: bool = False
+    many: bool = False
+    default: str = ""
+    hidden: bool = False
+    path: bool = False
+    choices: tuple[str, ...] = ()
+    keyword: str = ""
 
-def canonical(
-    params: Iterable[click.Parameter],
+    @property
+    def long(self) -> str:
+        """The name with two dashes; of several, the first."""
+        return next(name for name in self.names if name.startswith("--"))
+
+    @property
+    def key(self) -> str:
+        """The name as a keyword argument has it: `build_arg`."""
+        return self.keyword or self.long.removeprefix("--").replace("-", "_")
+
+
+class Line(NamedTuple):
+    """A command line that was read: the options in their order, each with what it was given (for a
+    switch, `true` or empty), and the positional arguments."""
+
+    given: list[tuple[Option, str]]
+    rest: list[str]
+
+    def last(self, option: Option) -> str:
+        """What `option` is, by its last word or its default."""
+        return next((said for one, said in reversed(self.given) if one == option), option.default)
+
+    def values(self, options: Iterable[Option]) -> dict[str, str | bool | tuple[str, ...]]:
+        """What each of `options` is, as keyword arguments."""
+        out: dict[str, str | bool | tuple[str, ...]] = {}
+        for option in options:
+            if option.many:
+                out[option.key] = tuple(said for one, said in self.given if one == option)
+            else:
+                said = self.last(option)
+                out[option.key] = bool(said) if option.switch else said
+        return out
+
+
+def read(
+    options: Iterable[Option],
     args: Sequence[str],
     *,
     interspersed: bool = True,
     lenient: bool = False,
-) -> list[str]:
-    """`args` with every option spelled `--long=value` and the positional arguments after `--`.
+) -> Line:
+    """Read `args` as a line with these options.
 
     Without `interspersed` the first positional argument ends the options, and everything from it
     on is passed through. Raises `UsageError` for unknown options and missing values; `lenient`
     drops those instead, for completing a half-typed line.
     """
-    flags = {
-        name: param
-        for param in params
-        if isinstance(param, click.Option)
-        for name in (*param.opts, *param.secondary_opts)
-    }
-    options: list[str] = []
-    rest: list[str] = []
+    known = {name: option for option in options for name in option.names}
+    line = Line([], [])
     queue = list(args)
     while queue:
         arg = queue.pop(0)
         if arg == "--":
-            rest += queue
+            line.rest.extend(queue)
             break
         if not arg.startswith("-") or arg == "-":
+            line.rest.append(arg)
             if not interspersed:
-                rest = [arg, *queue]
+                line.rest.extend(queue)
                 break
-            rest.append(arg)
             continue
         try:
-            read = _long if arg.startswith("--") else _short
-            options += read(flags, arg, queue)
+            line.given.extend((_long if arg.startswith("--") else _short)(known, arg, queue))
         except UsageError:
             if not lenient:
                 raise
-    return [*options, "--", *rest]
+    return line
 
 
-def _long(flags: dict[str, click.Option], arg: str, queue: list[str]) -> list[str]:
+def _long(known: dict[str, Option], arg: str, queue: list[str]) -> list[tuple[Option, str]]:
     name, equals, value = arg.partition("=")
-    option = flags.get(name)
+    option = known.get(name)
     if option is None:
-        raise UsageError(f"unknown flag: {name}", hint=suggestion(name, _visible(flags)))
-    if isinstance(option, Switch):
-        return [_switched(option, value if equals else "true")]
-    if option.is_flag:
-        return [name]
+        raise UsageError(f"unknown flag: {name}", hint=suggestion(name, _visible(known)))
+    if option.switch:
+        return [(option, _switched(option, value if equals else "true"))]
     if not equals:
         if not queue:
             raise UsageError(f"flag needs an argument: {name}")
         value = queue.pop(0)
-    return [f"{_long_name(option)}={value}"]
+    return [(option, value)]
 
 
-def _short(flags: dict[str, click.Option], arg: str, queue: list[str]) -> list[str]:
+def _short(known: dict[str, Option], arg: str, queue: list[str]) -> list[tuple[Option, str]]:
     """One dash: a bundle of switches of which the last letter may take a value."""
-    out: list[str] = []
+    out: list[tuple[Option, str]] = []
     letters = arg[1:]
     while letters:
         name, letters = f"-{letters[0]}", letters[1:]
-        option = flags.get(name)
+        option = known.get(name)
         if option is None:
             raise UsageError(
                 f"unknown shorthand flag: '{name[1:]}' in {arg}",
-                hint=suggestion(f"-{arg}", _visible(flags)) if len(arg) > 2 else "",
+                hint=suggestion(f"-{arg}", _visible(known)) if len(arg) > 2 else "",
             )
-        if isinstance(option, Switch):
+        if option.switch:
+            value = "true"
             if letters.startswith("="):
-                out.append(_switched(option, letters[1:]))
-                letters = ""
-            else:
-                out.append(_switched(option, "true"))
-        elif option.is_flag:
-            out.append(name)
+                value, letters = letters[1:], ""
+            out.append((option, _switched(option, value)))
         else:
             if letters:
                 value = letters.removeprefix("=")
@@ -112,26 +144,22 @@ def _short(flags: dict[str, click.Option], arg: str, queue: list[str]) -> list[s
                 value = queue.pop(0)
             else:
                 raise UsageError(f"flag needs an argument: '{name[1:]}' in {arg}")
-            out.append(f"{_long_name(option)}={value}")
+            out.append((option, value))
             letters = ""
     return out
 
 
-def _switched(option: click.Option, value: str) -> str:
+def _switched(option: Option, value: str) -> str:
     if value in _TRUE:
-        return f"{_long_name(option)}=true"
+        return "true"
     if value in _FALSE:
-        return f"{_long_name(option)}=false"
-    names = ", ".join(sorted(option.opts, key=len))
+        return ""
+    names = ", ".join(sorted(option.names, key=len))
     raise UsageError(f'invalid argument "{value}" for "{names}" flag: expected true or false')
 
 
-def _long_name(option: click.Option) -> str:
-    return next(name for name in option.opts if name.startswith("--"))
-
-
-def _visible(flags: dict[str, click.Option]) -> list[str]:
-    return [name for name, option in flags.items() if name.startswith("--") and not option.hidden]
+def _visible(known: dict[str, Option]) -> list[str]:
+    return [name for name, option in known.items() if name.startswith("--") and not option.hidden]
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

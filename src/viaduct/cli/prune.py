@@ -6,13 +6,12 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-import click
-
 from viaduct.base.errors import SandboxError
 from viaduct.cli import builder_options
 from viaduct.cli.asking import agreed
-from viaduct.cli.command import Command
+from viaduct.cli.command import implements
 from viaduct.cli.options import arguments, switch, text, texts
+from viaduct.cli.out import echo
 
 if TYPE_CHECKING:
     from viaduct.cli.session import Session
@@ -22,7 +21,7 @@ _SOME = "WARNING! This will remove all dangling build cache."
 _ALL = "WARNING! This will remove all build cache."
 
 
-@click.command("prune", cls=Command)
+@implements("prune")
 @switch("-a", "--all", help="Include what tagged images have as well, and internal records")
 @texts("--filter", metavar="condition", help="Only records with: type=regular, until=24h, …")
 @switch("-f", "--force", help="Do not ask")
@@ -33,7 +32,6 @@ _ALL = "WARNING! This will remove all build cache."
 @builder_options.timeout
 @switch("--verbose", help="Show all that is known of every record")
 @arguments("", most=0)
-@click.pass_obj
 def command(
     session: Session,
     /,
@@ -57,7 +55,7 @@ def command(
 
     builder_options.check(session)
     if keep_storage:
-        click.echo("Flag --keep-storage has been deprecated, use --reserved-space", err=True)
+        echo("Flag --keep-storage has been deprecated, use --reserved-space", err=True)
     rule = _rule(
         filter,
         all=all,
@@ -75,14 +73,14 @@ def command(
     def show(record: Record) -> None:
         nonlocal shown
         if not shown and not verbose:
-            click.echo(usage_list.HEADING, nl=False)
+            echo(usage_list.HEADING, nl=False)
         shown += 1
         form = usage_list.pretty if verbose else usage_list.line
-        click.echo(form(record, time.time()), nl=False)
+        echo(form(record, time.time()), nl=False)
 
     with stoppable() as stop:
         freed = api.prune(rule, removed=show, stop=stop)
-    click.echo(usage_list.total(freed), nl=False)
+    echo(usage_list.total(freed), nl=False)
 
 
 def _rule(

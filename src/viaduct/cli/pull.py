@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from viaduct.base.errors import UsageError
 from viaduct.cli import transfer
-from viaduct.cli.command import Command
+from viaduct.cli.command import implements
 from viaduct.cli.options import arguments, switch, texts
+from viaduct.cli.out import echo
 
 if TYPE_CHECKING:
     from viaduct.cli.session import Session
 
 
-@click.command("pull", cls=Command)
+@implements("pull")
 @switch("--all-platforms", help="Pull the image of every platform")
 @texts("--platform", metavar="platform", help="Platforms to pull, as a list or repeated")
 @switch("-q", "--quiet", help="Print nothing but the image's name")
 @transfer.declare
 @arguments("NAME[:TAG|@DIGEST]", least=1, most=1)
-@click.pass_obj
 def command(
     session: Session,
     /,
@@ -45,7 +43,7 @@ def command(
     asked = platforms.parse_list(platform or (session.env.get("DOCKER_DEFAULT_PLATFORM", ""),))
     ref = reference.parse(args[0])
     if not quiet and ref.tag == "" and ref.digest is None:
-        click.echo("Using default tag: latest")
+        echo("Using default tag: latest")
     mode = "quiet" if quiet else progress
     with transfer.Transfer(session, mode, title="Pulling") as work:
         brought = api.pull(
@@ -59,6 +57,6 @@ def command(
     image = brought.image
     if not quiet:
         state = "Downloaded newer image for" if brought.news else "Image is up to date for"
-        click.echo(f"Digest: {image.root.digest}")
-        click.echo(f"Status: {state} {image.familiar}")
-    click.echo(image.name)
+        echo(f"Digest: {image.root.digest}")
+        echo(f"Status: {state} {image.familiar}")
+    echo(image.name)

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from viaduct.cli import transfer
-from viaduct.cli.command import Command
+from viaduct.cli.command import implements
 from viaduct.cli.options import arguments, switch, text
+from viaduct.cli.out import echo
 
 if TYPE_CHECKING:
     from viaduct.cli.session import Session
 
 
-@click.command("push", cls=Command)
+@implements("push")
 @text("--platform", metavar="platform", help="Push the image of this platform only")
 @switch("-q", "--quiet", help="Print nothing but the image's name")
 @transfer.declare
 @arguments("NAME[:TAG]", least=1, most=1)
-@click.pass_obj
 def command(
     session: Session,
     /,
@@ -39,7 +37,7 @@ def command(
 
     ref = reference.parse(args[0]).with_default_tag()
     if not quiet:
-        click.echo(f"The push refers to repository [{ref.name}]")
+        echo(f"The push refers to repository [{ref.name}]")
     mode = "quiet" if quiet else progress
     with transfer.Transfer(session, mode, title="Pushing") as work:
         root = api.push(
@@ -50,6 +48,6 @@ def command(
             stop=work.stop,
         )
     if quiet:
-        click.echo(str(ref))
+        echo(str(ref))
     else:
-        click.echo(f"{ref.tag or ref.familiar}: digest: {root.digest} size: {root.size}")
+        echo(f"{ref.tag or ref.familiar}: digest: {root.digest} size: {root.size}")

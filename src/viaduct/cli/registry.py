@@ -6,26 +6,24 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from viaduct.cli import commands
-from viaduct.cli.command import Command, Group
+from viaduct.cli.command import Group, implements
 from viaduct.cli.options import arguments, switch, text
+from viaduct.cli.out import echo
 
 if TYPE_CHECKING:
     from viaduct.cli.session import Session
 
-command = Group(name="registry", rows=commands.REGISTRY, help="Serve a registry from a directory.")
+command = Group(rows=commands.REGISTRY, help="Serve a registry from a directory.")
 
 
-@click.command("serve", cls=Command)
+@implements("serve")
 @text("--addr", default="127.0.0.1:5000", metavar="host:port",
       help="Where to listen (127.0.0.1:5000; port 0 takes a free one)")  # fmt: skip
 @text("--root", path=True, metavar="path", help="Where its content lives (the store's registry)")
 @switch("--allow-remote", help="Listen on addresses that other machines can reach")
 @switch("-q", "--quiet", help="Do not log requests")
 @arguments("", most=0)
-@click.pass_obj
 def serve(
     session: Session,
     /,
@@ -47,10 +45,10 @@ def serve(
             # Clients are served whether anybody reads the log or not.
             with contextlib.suppress(OSError):
                 # What a client asks for is its own to choose.
-                click.echo(visible(line), err=True)
+                echo(visible(line), err=True)
 
     place = Path(root) if root else state_root(session.env) / "registry"
     server = registry.serve(addr, place, allow_remote=allow_remote, log=log)
-    click.echo(f"serving {place} at http://{server.address}", err=True)
+    echo(f"serving {place} at http://{server.address}", err=True)
     with stoppable() as stop:
         server.run(stop)

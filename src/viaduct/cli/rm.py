@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from viaduct.base.errors import UsageError, ViaductError
 from viaduct.cli import builder_options
-from viaduct.cli.command import Command
+from viaduct.cli.command import implements
 from viaduct.cli.options import arguments, switch
+from viaduct.cli.out import echo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,14 +19,13 @@ if TYPE_CHECKING:
 _WARNING = "WARNING! This will remove all builders that are not in running state."
 
 
-@click.command("rm", cls=Command)
+@implements("rm")
 @switch("--all-inactive", help="Remove all builders that do not run")
 @switch("-f", "--force", help="Do not ask")
 @switch("--keep-daemon", help="Leave the daemon alone (there is none)")
 @switch("--keep-state", help="Keep the cache (always so)")
 @builder_options.timeout
 @arguments("[NAME...]")
-@click.pass_obj
 def command(
     session: Session,
     /,
@@ -57,9 +55,9 @@ def _remove(builders: Builders, names: Sequence[str]) -> None:
     failed = False
     for name in names:
         try:
-            click.echo(f"{builders.remove(name)} removed", err=True)
+            echo(f"{builders.remove(name)} removed", err=True)
         except ViaductError as error:
             failed = True
-            click.echo(f"failed to remove {name or builders.current()}: {error.what}", err=True)
+            echo(f"failed to remove {name or builders.current()}: {error.what}", err=True)
     if failed:
         raise ViaductError("failed to remove one or more builders", hint="`viaduct ls` lists them")

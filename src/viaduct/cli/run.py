@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from viaduct.base.errors import ViaductError
 from viaduct.cli import transfer
-from viaduct.cli.command import Command
-from viaduct.cli.failure import Interrupted, with_status
+from viaduct.cli.command import implements
+from viaduct.cli.failure import Interrupted, Leave, with_status
 from viaduct.cli.options import arguments, switch, text, texts
+from viaduct.cli.out import echo
 
 if TYPE_CHECKING:
     from viaduct.cli.session import Session
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 _NOT_RUN = 125
 
 
-@click.command("run", cls=Command, interspersed=False)
+@implements("run", interspersed=False)
 @switch("-d", "--detach", hidden=True, help="There is no daemon")
 @texts("--entrypoint", metavar="program", help="Run this instead of the image's ENTRYPOINT")
 @texts("-e", "--env", metavar="k[=v]", help="Set an environment variable, or take it from here")
@@ -45,7 +44,6 @@ _NOT_RUN = 125
 @text("-w", "--workdir", metavar="path", help="Working directory instead of WORKDIR")
 @transfer.declare
 @arguments("IMAGE [COMMAND] [ARG...]", least=1)
-@click.pass_obj
 def command(
     session: Session,
     /,
@@ -68,12 +66,12 @@ def command(
         enter.enter()
         ended = _run(request, session, progress, stdin=0 if flags.interactive else None)
     except Interrupted as interrupted:
-        raise click.exceptions.Exit(interrupted.status) from interrupted
+        raise Leave(interrupted.status) from interrupted
     except ViaductError as error:
         raise with_status(error, _NOT_RUN) from error
     if ended.hint:
-        click.echo(f"hint: {ended.hint}", err=True)
-    raise click.exceptions.Exit(ended.status)
+        echo(f"hint: {ended.hint}", err=True)
+    raise Leave(ended.status)
 
 
 def _run(request: RunRequest, session: Session, progress: str, *, stdin: int | None) -> Exit:
@@ -94,7 +92,7 @@ def _warn(request: RunRequest, variant: Variant) -> None:
 
     native = platforms.native()
     if request.platform is None and platforms.best(native, [variant.platform]) is None:
-        click.echo(
+        echo(
             f"WARNING: The requested image's platform ({variant.platform}) does not match the "
             f"detected host platform ({native}) and no specific platform was requested",
             err=True,

@@ -8,11 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from viaduct.base.errors import UsageError
 from viaduct.cli import transfer
-from viaduct.cli.command import Command
+from viaduct.cli.command import implements
 from viaduct.cli.options import arguments, text
 
 if TYPE_CHECKING:
@@ -22,12 +20,11 @@ if TYPE_CHECKING:
     from viaduct.cli.session import Session
 
 
-@click.command("save", cls=Command)
+@implements("save")
 @text("-o", "--output", metavar="path", path=True, help="Write to a file, not to standard output")
 @text("--platform", metavar="platform", help="Save the image of this platform only")
 @transfer.declare
 @arguments("IMAGE...", least=1)
-@click.pass_obj
 def command(
     session: Session,
     /,

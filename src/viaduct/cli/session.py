@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@dataclass(slots=True)
 class Session:
     """One run of the command line. `prog` is how it was called (`viaduct`, `docker buildx`);
     `builder` and `debug` are the global options, which may stand before or after the command."""
 
-    env: Mapping[str, str]
-    prog: str = "viaduct"
-    builder: str = ""
-    debug: bool = False
+    def __init__(self, env: Mapping[str, str], prog: str = "viaduct") -> None:
+        self.env = env
+        self.prog = prog
+        self.builder = ""
+        self.debug = False
 
     @property
     def stderr_is_terminal(self) -> bool:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from viaduct.cli import builder_options
-from viaduct.cli.command import Command
+from viaduct.cli.command import implements
 from viaduct.cli.options import arguments
 
 if TYPE_CHECKING:
     from viaduct.cli.session import Session
 
 
-@click.command("stop", cls=Command)
+@implements("stop")
 @arguments("[NAME]", most=1)
-@click.pass_obj
 def command(session: Session, /, args: tuple[str, ...]) -> None:
     """Stop a builder. The next build that uses it starts it again."""
     from viaduct.engine.builders import Builders

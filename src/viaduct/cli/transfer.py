@@ -26,7 +26,7 @@ _OPTIONS = (PROGRESS, REGISTRY_INSECURE, REGISTRY_MIRROR)
 
 
 def declare(function: F) -> F:
-    """Give a click command the options that all transfers have."""
+    """Give a command the options that all transfers have."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function

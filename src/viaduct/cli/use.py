@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from viaduct.cli import builder_options
-from viaduct.cli.command import Command
+from viaduct.cli.command import implements
 from viaduct.cli.options import arguments, switch
 
 if TYPE_CHECKING:
     from viaduct.cli.session import Session
 
 
-@click.command("use", cls=Command)
+@implements("use")
 @switch("--default", help="Make it the default of the current context")
-@switch("--global", "everywhere", help="Keep it when the context changes")
+@switch("--global", keyword="everywhere", help="Keep it when the context changes")
 @arguments("NAME", most=1)
-@click.pass_obj
 def command(session: Session, /, args: tuple[str, ...], *, default: bool, everywhere: bool) -> None:
     """Choose the builder that commands use from now on."""
     from viaduct.engine.builders import Builders

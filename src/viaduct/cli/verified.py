@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from viaduct.cli.out import colored
 from viaduct.cli.terminal import visible
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def _told(finding: Finding, *, colors: bool) -> Iterator[str]:
 
 def _word(level: str, *, colors: bool, wide: bool = True) -> str:
     word = f"{level:<7}" if wide else level
-    return click.style(word, fg=_COLORS[level]) if colors else word
+    return colored(word, _COLORS[level]) if colors else word
 
 
 def _image(image: Checked) -> dict[str, Any]:

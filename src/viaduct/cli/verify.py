@@ -10,11 +10,11 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-import click
-
 from viaduct.cli import transfer
-from viaduct.cli.command import Command
+from viaduct.cli.command import implements
+from viaduct.cli.failure import Leave
 from viaduct.cli.options import arguments, switch, texts
+from viaduct.cli.out import echo
 
 if TYPE_CHECKING:
     from viaduct.base.events import Event, Sink
@@ -30,14 +30,13 @@ Ends with status 1 when something is wrong."""
 _PATIENCE = 1.0
 
 
-@click.command("verify", cls=Command, help=_HELP)
+@implements("verify", help=_HELP)
 @texts("--allow-foreign", metavar="pattern", help="Files that may be of any machine; * matches /")
 @switch("--json", help="Print what was found as JSON")
 @switch("--local", help="REFERENCE is a name or id in the local store")
 @texts("--platform", metavar="platform", help="Exactly these have to be there, a list or repeated")
 @transfer.declare
 @arguments("REFERENCE", least=1, most=1)
-@click.pass_obj
 def command(
     session: Session,
     /,
@@ -69,12 +68,12 @@ def command(
         sink = shown.sink if asked else _Patient(shown.sink)
         verdict = api.verify(request, sink=sink, stop=shown.stop)
     if json:
-        click.echo(verified.document(verdict))
+        echo(verified.document(verdict))
     else:
         colors = sys.stdout.isatty() and not session.env.get("NO_COLOR")
-        click.echo(verified.text(verdict, colors=colors), nl=False)
+        echo(verified.text(verdict, colors=colors), nl=False)
     if not verdict.ok:
-        raise click.exceptions.Exit(1)
+        raise Leave(1)
 
 
 class _Patient:

@@ -6,10 +6,10 @@ import json
 import re
 from pathlib import Path
 
-import click
 import pytest
 
 from viaduct.cli import commands
+from viaduct.cli.command import Command, Group, load
 from viaduct.cli.main import root
 
 TOP = Path(__file__).resolve().parents[3]
@@ -30,16 +30,16 @@ def told(command: str) -> dict[str, str]:
 
 def options(command: str) -> dict[str, bool]:
     """Our options of a command, and whether each is hidden from help."""
-    found: click.Command | None = root
+    found: Command | Group = root
     for word in command.split():
-        assert isinstance(found, click.Group)
-        found = found.get_command(click.Context(found), word)
-    assert found is not None, f"there is no command {command}"
+        assert isinstance(found, Group)
+        row = found.row(word)
+        assert row is not None, f"there is no command {command}"
+        found = load(row)
     return {
         name.removeprefix("--"): option.hidden
-        for option in found.params
-        if isinstance(option, click.Option)
-        for name in option.opts
+        for option in found.options
+        for name in option.names
         if name.startswith("--") and name.removeprefix("--") not in GLOBAL
     }
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def offered(*words: str) -> list[str]:
     *args, incomplete = words
-    return [item.value for item in candidates(root, "viaduct", args, incomplete)]
+    return [item.value for item in candidates(root, args, incomplete)]
 
 
 def test_commands_are_offered() -> None:
@@ -43,9 +43,9 @@ def test_values_are_offered() -> None:
 
 
 def test_a_switch_takes_no_value_so_the_context_is_offered() -> None:
-    (item,) = candidates(root, "viaduct", ["build", "--push"], "")
+    (item,) = candidates(root, ["build", "--push"], "")
     assert item.type == "dir"
-    (item,) = candidates(root, "viaduct", ["build", "--file"], "Dock")
+    (item,) = candidates(root, ["build", "--file"], "Dock")
     assert item.type == "file"
 
 

@@ -25,17 +25,16 @@ if TYPE_CHECKING:
 PROGRAM = textwrap.dedent(
     """
     import sys, time
-    import click
     from viaduct.cli import main
-    from viaduct.cli.command import Command
+    from viaduct.cli.command import implements
     from viaduct.cli.commands import Row
 
-    @click.command("boom", cls=Command)
-    def boom():
+    @implements("boom")
+    def boom(session, args):
         raise KeyError("surprise")
 
-    @click.command("wait", cls=Command)
-    def wait():
+    @implements("wait")
+    def wait(session, args):
         try:
             print("waiting", flush=True)
             time.sleep(60)
@@ -62,6 +61,14 @@ def test_help_groups_commands_by_what_they_are_for(viaduct: Run) -> None:
         assert done.returncode == 0
         assert "Build:\n  build " in done.stdout
         assert "\nMachine:\n" in done.stdout
+
+
+@pytest.mark.parametrize("group", ["imagetools", "registry"])
+def test_a_group_without_a_command_shows_what_there_is(group: str, viaduct: Run) -> None:
+    for args in ((group,), (group, "--debug"), (group, "--help")):
+        done = viaduct(*args)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"Usage:  viaduct {group} [OPTIONS] COMMAND" in done.stdout
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)

@@ -1,24 +1,32 @@
 from __future__ import annotations
 
-import click
 import pytest
 
 from viaduct.base.errors import UsageError
-from viaduct.cli.pflag import Switch, canonical, suggestion
+from viaduct.cli.pflag import Line, Option, read, suggestion
 
-PARAMS = [
-    Switch(["--push"], type=click.BOOL),
-    Switch(["-q", "--quiet"], type=click.BOOL),
-    Switch(["--secret-switch"], type=click.BOOL, hidden=True),
-    click.Option(["-t", "--tag"], multiple=True),
-    click.Option(["-f", "--file"]),
-    click.Option(["--build-arg"], multiple=True),
-    click.Option(["-h", "--help"], is_flag=True),
+OPTIONS = [
+    Option(("--push",), switch=True),
+    Option(("-q", "--quiet"), switch=True),
+    Option(("--secret-switch",), switch=True, hidden=True),
+    Option(("-t", "--tag"), many=True),
+    Option(("-f", "--file")),
+    Option(("--build-arg",), many=True),
+    Option(("-h", "--help"), switch=True),
 ]
 
 
+def spelled(line: Line) -> list[str]:
+    """A line as somebody would type it who leaves nothing open."""
+    options = [
+        f"{option.long}={said or 'false'}" if option.switch else f"{option.long}={said}"
+        for option, said in line.given
+    ]
+    return [*options, "--", *line.rest]
+
+
 @pytest.mark.parametrize(
-    ("line", "read"),
+    ("line", "meant"),
     [
         ("--push .", "--push=true -- ."),
         (". --push", "--push=true -- ."),
@@ -38,16 +46,35 @@ PARAMS = [
         ("-f - -", "--file=- -- -"),
         ("-f- -", "--file=- -- -"),
         ("--file= .", "--file= -- ."),
-        ("-h", "-h --"),
+        ("-h", "--help=true --"),
     ],
 )
-def test_a_line_is_read_as_docker_reads_it(line: str, read: str) -> None:
-    assert canonical(PARAMS, line.split()) == read.split()
+def test_a_line_is_read_as_docker_reads_it(line: str, meant: str) -> None:
+    assert spelled(read(OPTIONS, line.split())) == meant.split()
+
+
+def test_the_last_word_counts_unless_all_do() -> None:
+    line = read(OPTIONS, "-t a -f x --push -t b -f y --push=false".split())
+    assert line.values(OPTIONS) == {
+        "push": False,
+        "quiet": False,
+        "secret_switch": False,
+        "tag": ("a", "b"),
+        "file": "y",
+        "build_arg": (),
+        "help": False,
+    }
+
+
+def test_what_is_not_given_has_its_default() -> None:
+    options = [Option(("--rm",), switch=True, default="true"), Option(("--call",), default="build")]
+    assert read(options, []).values(options) == {"rm": True, "call": "build"}
+    assert read(options, ["--rm=0"]).values(options) == {"rm": False, "call": "build"}
 
 
 def test_options_end_at_the_first_argument_where_another_command_line_begins() -> None:
-    read = canonical(PARAMS, ["-q", "image", "ls", "-t", "--push"], interspersed=False)
-    assert read == ["--quiet=true", "--", "image", "ls", "-t", "--push"]
+    line = read(OPTIONS, ["-q", "image", "ls", "-t", "--push"], interspersed=False)
+    assert spelled(line) == ["--quiet=true", "--", "image", "ls", "-t", "--push"]
 
 
 @pytest.mark.parametrize(
@@ -65,16 +92,13 @@ def test_options_end_at_the_first_argument_where_another_command_line_begins() -
 )
 def test_what_cannot_be_read_is_told_in_the_peers_words(line: str, message: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
-        canonical(PARAMS, line.split())
+        read(OPTIONS, line.split())
     assert (caught.value.what, caught.value.hint) == (message, hint)
 
 
 def test_a_half_typed_line_loses_only_what_cannot_be_read() -> None:
-    assert canonical(PARAMS, ["--nope", "-q", "x", "--tag"], lenient=True) == [
-        "--quiet=true",
-        "--",
-        "x",
-    ]
+    line = read(OPTIONS, ["--nope", "-q", "x", "--tag"], lenient=True)
+    assert spelled(line) == ["--quiet=true", "--", "x"]
 
 
 def test_suggestions_need_some_resemblance() -> None:
@@ -84,5 +108,5 @@ def test_suggestions_need_some_resemblance() -> None:
 
 def test_hidden_options_are_not_suggested() -> None:
     with pytest.raises(UsageError) as caught:
-        canonical(PARAMS, ["--secret-swich"])
+        read(OPTIONS, ["--secret-swich"])
     assert caught.value.hint == ""
