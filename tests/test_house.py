@@ -103,6 +103,18 @@ def test_modules_hold_one_idea_each() -> None:
     assert [name for name in LONG if sizes.get(name, 0) <= WANTED] == [], "no longer long"
 
 
+def test_typed_values_are_read_in_one_place() -> None:
+    """Anywhere else, two threads that read a class for the first time would kill the process."""
+    forbidden = re.compile(r"msgspec\.convert\(|json\.decode\([^)]*\btype=|\.Decoder\(")
+    found = [
+        f"{path.relative_to(TOP)}: {match[0]}"
+        for path in sorted((TOP / "src").rglob("*.py"))
+        if path.name != "decoding.py"
+        for match in forbidden.finditer(path.read_text())
+    ]
+    assert found == [], "use viaduct.base.decoding"
+
+
 def test_machine_and_its_registries_are_named_nowhere() -> None:
     """What is true of one machine only does not belong into the repository."""
     words = {*_package_hosts(), str(TOP)}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from viaduct.base import decoding
 from viaduct.base.errors import DockerfileError
 from viaduct.dockerfile import gotext
 from viaduct.dockerfile.gotext import percent_decode, quote
@@ -149,7 +150,7 @@ def _reference(
         _merge(values, "ref", "refs/heads/" + branch.removeprefix("refs/heads/"))
     values["remote"] = remote
     values["local_lookalike"] = local_lookalike
-    return msgspec.convert(values, GitReference)
+    return decoding.from_plain(values, GitReference)
 
 
 def _merge(values: dict[str, object], key: str, value: str) -> None:

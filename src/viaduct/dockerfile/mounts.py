@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from viaduct.base import decoding
 from viaduct.base.errors import DockerfileError
 from viaduct.dockerfile import gotext
 from viaduct.dockerfile.gotext import quote
@@ -161,7 +162,7 @@ def read_mount(text: str, expand: Callable[[str], str]) -> MountOptions:
             raise DockerfileError(with_suggestion(message, spelled, _KEYS))
     if readonly is None:
         readonly = kind not in ("cache", "tmpfs")
-    mount = msgspec.convert({**values, "type": kind, "readonly": readonly}, MountOptions)
+    mount = decoding.from_plain({**values, "type": kind, "readonly": readonly}, MountOptions)
     _check_together(mount)
     return mount
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from viaduct.base import decoding
 from viaduct.base.errors import ContentError
 from viaduct.layer import decompress
 from viaduct.oci import digest as digests
@@ -57,7 +58,7 @@ def read(document: bytes, files: Archive) -> list[tuple[Descriptor, list[str]]]:
     Raises `ContentError` for a document that makes no sense, or that names what is not there.
     """
     try:
-        entries = msgspec.json.decode(document, type=list[Entry])
+        entries = decoding.from_json(document, list[Entry])
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise ContentError(f"manifest.json is malformed: {error}") from error
     found = []

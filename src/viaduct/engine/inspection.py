@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from viaduct.base import decoding
 from viaduct.base.errors import ContentError
 from viaduct.base.tasks import Nursery
 from viaduct.base.values import Mutable
@@ -120,7 +121,7 @@ def _visit(
 def _platform(told: PlatformSpec | None, config: bytes) -> str:
     """What an index says, or else the configuration; empty for what is no image."""
     try:
-        spec = told or msgspec.json.decode(config, type=models.PlatformSpec)
+        spec = told or decoding.from_json(config, models.PlatformSpec)
     except (msgspec.DecodeError, msgspec.ValidationError):
         return ""
     return str(spec.value())

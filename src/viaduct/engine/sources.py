@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from viaduct.base import decoding
 from viaduct.base.errors import UsageError, ViaductError
 from viaduct.base.tasks import Nursery
 from viaduct.base.values import Value
@@ -99,7 +100,7 @@ def _read(text: str, client: Client) -> Place | Descriptor:
 
 def _descriptor(text: str) -> Descriptor:
     try:
-        given = msgspec.json.decode(text.encode(errors="surrogateescape"), type=_Given)
+        given = decoding.from_json(text.encode(errors="surrogateescape"), _Given)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise UsageError(f"invalid descriptor: {error}") from error
     if given.schema_version:
@@ -151,7 +152,7 @@ def _with_platform(descriptor: Descriptor, data: bytes, place: Place) -> Descrip
     with place.blob(manifest.config) as stream:
         config = stream.read(_CONFIG_LIMIT)
     try:
-        told = msgspec.json.decode(config, type=PlatformSpec)
+        told = decoding.from_json(config, PlatformSpec)
     except (msgspec.DecodeError, msgspec.ValidationError):
         told = PlatformSpec()  # an artifact; it is for no platform
     if not told.os and not told.architecture:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from viaduct.base import decoding
 from viaduct.base.values import Value
 
 if TYPE_CHECKING:
@@ -113,6 +114,6 @@ def _folder(name: str) -> str:
 
 def _read(path: Path, kind: type[T]) -> T | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return decoding.from_json(path.read_bytes(), kind)
     except (OSError, msgspec.DecodeError, msgspec.ValidationError):
         return None

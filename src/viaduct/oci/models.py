@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 
+from viaduct.base import decoding
 from viaduct.base.errors import ContentError
 from viaduct.oci import media
 from viaduct.oci.digest import Digest
@@ -164,7 +165,7 @@ def decode(data: bytes, kind: type[T], *, what: str = "document") -> T:
     """
     try:
         value = msgspec.json.decode(data)
-        return msgspec.convert(_without_nulls(value), kind)
+        return decoding.from_plain(_without_nulls(value), kind)
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
         raise ContentError(f"{what} is malformed: {error}") from error
 

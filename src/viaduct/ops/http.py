@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from viaduct.base import decoding
 from viaduct.base.errors import BuildError, RegistryError
 from viaduct.base.fs import write_atomic
 from viaduct.graph.node import canonical
@@ -126,7 +127,7 @@ class Downloads:
 
     def _known(self, url: str) -> Download | None:
         try:
-            found = msgspec.json.decode(self._record(url).read_bytes(), type=Download)
+            found = decoding.from_json(self._record(url).read_bytes(), Download)
         except (FileNotFoundError, msgspec.MsgspecError):
             return None
         return found if self.content.has(found.digest) else None

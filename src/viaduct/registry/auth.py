@@ -21,6 +21,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from viaduct.base import decoding
 from viaduct.base.errors import RegistryError
 from viaduct.registry.discreet import Discreet
 from viaduct.registry.failures import refusal
@@ -279,7 +280,7 @@ class Authorizer:
 
     def _read(self, body: bytes, server: Origin, scopes: tuple[str, ...]) -> _Token:
         try:
-            found = msgspec.json.decode(body, type=_TokenAnswer)
+            found = decoding.from_json(body, _TokenAnswer)
         except (msgspec.DecodeError, msgspec.ValidationError):
             found = _TokenAnswer()
         value = found.token or found.access_token

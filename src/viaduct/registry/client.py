@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar, cast
 import msgspec
 from msgspec.structs import replace
 
+from viaduct.base import decoding
 from viaduct.base.errors import ContentError, RegistryError
 from viaduct.oci import digest as digests
 from viaduct.oci import media, models
@@ -231,7 +232,7 @@ class Client:
         out: list[str] = []
         for page in self._pages(endpoint, ref, path, what):
             try:
-                out += msgspec.json.decode(page, type=_Tags).tags or ()
+                out += decoding.from_json(page, _Tags).tags or ()
             except (msgspec.DecodeError, msgspec.ValidationError) as error:
                 raise RegistryError(f"{what}: the answer is not a list of tags") from error
         return out

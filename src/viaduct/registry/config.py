@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from viaduct.base import decoding
 from viaduct.base.errors import UsageError
 from viaduct.oci.reference import DOCKER_HUB
 from viaduct.registry.sockets import VERIFIED, Trust
@@ -172,7 +173,7 @@ def _read(file: Path) -> Mapping[str, HostEntry]:
     import tomllib
 
     try:
-        return msgspec.convert(tomllib.loads(data.decode()), _File).registry
+        return decoding.from_plain(tomllib.loads(data.decode()), _File).registry
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise UsageError(
             f"{file}: {error}",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from viaduct.base import decoding
 from viaduct.base.errors import RegistryError, SandboxError
 from viaduct.oci.reference import DOCKER_HUB
 from viaduct.registry.discreet import Discreet
@@ -173,7 +174,7 @@ def _decode(data: bytes, name: str) -> _Config:
     if not data.strip():
         return _Config()
     try:
-        return msgspec.json.decode(data, type=_Config)
+        return decoding.from_json(data, _Config)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         # The text of the error tells the place and the expected type, never a value.
         raise RegistryError(

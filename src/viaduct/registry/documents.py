@@ -6,6 +6,7 @@ import hashlib
 
 import msgspec
 
+from viaduct.base import decoding
 from viaduct.base.errors import ContentError, RegistryError
 from viaduct.oci import digest as digests
 from viaduct.oci import media
@@ -73,7 +74,7 @@ def checked(
             )
     header = plain_type(content_type)
     try:
-        shape = msgspec.json.decode(data, type=_Shape)
+        shape = decoding.from_json(data, _Shape)
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
         if header == "text/html" or data.lstrip()[:1] == b"<":
             raise RegistryError(

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from viaduct.base import decoding
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -23,7 +25,7 @@ def last_error(log: Path) -> str:
         return ""
     for row in reversed(rows):
         try:
-            entry = msgspec.json.decode(row, type=_Entry)
+            entry = decoding.from_json(row, _Entry)
         except msgspec.DecodeError:
             continue
         if entry.level in ("error", "fatal"):

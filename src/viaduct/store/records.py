@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from viaduct.base import decoding
 from viaduct.base.errors import NotFound
 from viaduct.store import snapshot_rows
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
     from viaduct.store.database import Database
     from viaduct.store.snapshot_rows import SnapshotRows
-
-_results = msgspec.json.Decoder(tuple[str, ...])
 
 
 class Record(NamedTuple):
@@ -54,7 +53,7 @@ class Records:
             ).fetchone()
         if row is None:
             return None
-        record = Record(row[0], _results.decode(row[1]))
+        record = Record(row[0], decoding.from_json(row[1], tuple[str, ...]))
         return record if self._snapshots.use(_snapshots(record.results)) else None
 
     def save(self, canonical: str, results: Sequence[str]) -> None:

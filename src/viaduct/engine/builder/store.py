@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from viaduct.base import decoding
 from viaduct.base.errors import StoreError
 from viaduct.base.fs import explain_oserror, locked, write_atomic
 from viaduct.engine.builder.values import Builder
@@ -74,7 +75,7 @@ class BuilderStore:
         if data is None:
             return None
         try:
-            return msgspec.json.decode(data, type=Builder)
+            return decoding.from_json(data, Builder)
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             raise StoreError(f"cannot read {path}: {error}", hint=f"viaduct rm {name}") from error
 
@@ -93,7 +94,7 @@ class BuilderStore:
         data = _read(self.root / "current")
         # A file that is damaged means no more than that nothing was chosen.
         with contextlib.suppress(msgspec.DecodeError, msgspec.ValidationError):
-            return msgspec.json.decode(data or b"{}", type=_Current).name or DEFAULT
+            return decoding.from_json(data or b"{}", _Current).name or DEFAULT
         return DEFAULT
 
     def use(self, name: str, *, key: str, everywhere: bool) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from viaduct.base import decoding
 from viaduct.base.errors import StoreError
 from viaduct.base.fs import explain_oserror, sync_directory, write_atomic
 from viaduct.oci import digest as digests
@@ -234,7 +235,7 @@ class Storage:
                 size,
                 subject,
                 artifact_type,
-                msgspec.json.decode(annotations, type=dict[str, str]),
+                decoding.from_json(annotations, dict[str, str]),
             )
             for digest, media_type, size, subject, artifact_type, annotations in rows
         ]
