@@ -193,6 +193,20 @@ def test_full_disk_is_told_and_leaves_a_usable_store(context: Context, where: st
     assert "free some" in failed.stderr
 
 
+def test_step_that_filled_the_disk_gives_it_back(context: Context) -> None:
+    context.dockerfile("FROM BASE\nRUN dd if=/dev/zero of=/big bs=1M count=64\n")
+    around = machine.after(
+        f"mount -t tmpfs -o size=16m tmpfs '{_home()}'\n"
+        'if "$@"; then exit 9; else status=$?; fi\n'
+        f"head -c 8M /dev/zero > '{_home()}/room' || exit 8\n"
+        "exit $status"
+    )
+    _home().mkdir(parents=True)
+    failed = _refused(context, around=around)
+    assert 'of=/big bs=1M count=64" did not complete successfully: exit code: 1' in failed.stderr
+    assert "free some disk space" in failed.stderr
+
+
 def test_no_permission_to_make_namespaces_names_the_knob(context: Context) -> None:
     context.dockerfile("FROM BASE\nRUN true\n")
     done = context.build(check=False, around=machine.without_namespaces())

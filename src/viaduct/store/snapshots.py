@@ -156,14 +156,17 @@ class Snapshots(SnapshotLayers):
     def discard(self, active: Active) -> None:
         """Throw the change away; nothing happens when it was committed or discarded before."""
         with _explained("removing a snapshot"):
-            with self._database.write() as db:
-                dead = db.execute(
-                    "UPDATE snapshots SET state = 'dead'"
-                    " WHERE id = ? AND state = 'active' AND owner = ?",
+            with self._database.read() as db:
+                ours = db.execute(
+                    "SELECT 1 FROM snapshots WHERE id = ? AND state = 'active' AND owner = ?",
                     (active.id, self._session.token),
-                ).rowcount
-            if dead:
-                self._bury(active.id, active.id)
+                ).fetchone()
+            if ours is None:
+                return
+            # The files first: when they have filled the disk, nothing else can be written before.
+            self._trash.throw(active.fs.parent)
+            with self._database.write() as db:
+                db.execute("DELETE FROM snapshots WHERE id = ?", (active.id,))
 
     @contextlib.contextmanager
     def realize(self, snapshot: int, *, stop: Stop | None = None) -> Iterator[Active | None]:

@@ -74,6 +74,7 @@ class Store(Value):
             _make_private(root)
         except OSError as error:
             raise explain_oserror(error, f"opening {root}") from error
+        _take_ballast(root)
         session = Session(root / "sessions")
         trash = Trash(root / "trash", session)
         leases = Leases(root / "leases")
@@ -122,7 +123,6 @@ class Store(Value):
         self.hashes.save()
         self.database.close()
         self.session.close()
-        _take_ballast(self.root)
 
 
 def _make_private(root: Path) -> None:
@@ -158,5 +158,8 @@ def _take_ballast(root: Path) -> None:
     if path.exists() or _free(root) < 64 * _BALLAST:
         return
     # Whatever goes wrong: it is only a help for bad times.
-    with contextlib.suppress(OSError), open(path, "xb") as file:
+    with (
+        contextlib.suppress(OSError),
+        open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file,
+    ):
         os.posix_fallocate(file.fileno(), 0, _BALLAST)

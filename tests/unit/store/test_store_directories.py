@@ -195,6 +195,12 @@ def test_a_store_opens_where_nothing_was_and_where_much_is(root: Path) -> None:
         partner.finish()
 
 
+def test_a_new_state_has_its_ballast_before_anything_can_fill_the_disk(root: Path) -> None:
+    store = Store.open(root)
+    assert (root / "ballast").exists()
+    store.close()
+
+
 def test_the_ballast_goes_only_when_room_is_short(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
