@@ -48,9 +48,9 @@ def build(request: BuildRequest, sink: Sink = discard, *, stop: Stop | None = No
     are killed and `Canceled` is raised. A process that entered the namespaces before it had any
     thread (the command line) builds by itself; in any other the engine runs in a child process.
     """
-    from viaduct.sandbox import enter
+    from viaduct.sandbox.namespace import entered
 
-    if enter.entered():
+    if entered():
         from viaduct.engine.build import run as build_here
 
         return build_here(request, sink, stop or Stop(), env=dict(os.environ))
@@ -75,9 +75,9 @@ def run(
     """
     from viaduct.base.errors import SandboxError
     from viaduct.engine.container import run as run_here
-    from viaduct.sandbox import enter
+    from viaduct.sandbox.namespace import entered
 
-    if not enter.entered():
+    if not entered():
         raise SandboxError(
             "programs run inside of namespaces only, which this process has not entered",
             hint="call viaduct.sandbox.enter.enter() first, while there is one thread",

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
 from typing import TYPE_CHECKING
 
 from viaduct.base.errors import StoreError
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Replace `path` by `data`: temp file, fsync, rename. Raises OSError."""
-    temp = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    temp = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
     fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(fd, "wb") as file:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
-import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 from viaduct.base.errors import SandboxError
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Mapping, Sequence
 
 # Debian keeps runc, newuidmap and mount helpers in sbin, which an ordinary user's PATH lacks.
@@ -24,12 +22,18 @@ def search_path() -> str:
 
 
 def find(program: str) -> str | None:
-    """Absolute path of `program`, or None."""
-    return shutil.which(program, path=search_path())
+    """The path of `program`, which may be one already, or None."""
+    for directory in [""] if "/" in program else search_path().split(os.pathsep):
+        path = os.path.join(directory, program)
+        if os.access(path, os.X_OK) and not os.path.isdir(path):
+            return path
+    return None
 
 
 def replayable(argv: Sequence[str]) -> str:
     """The command as a person can paste it into a shell."""
+    import shlex
+
     return shlex.join(argv)
 
 
@@ -50,6 +54,8 @@ def run(
     non-zero exit raises `SandboxError` with the last lines of its stderr and the command line; a
     missing program always raises it, with `hint`.
     """
+    import subprocess
+
     program = find(argv[0]) if "/" not in argv[0] else argv[0]
     if program is None:
         raise SandboxError(f"{argv[0]} is not installed", hint=hint)

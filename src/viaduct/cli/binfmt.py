@@ -167,10 +167,10 @@ def _explained(error: SandboxError, added: Sequence[str], removed: Sequence[str]
 
 def _show(table: Path, *, json: bool) -> None:
     from viaduct.sandbox import binfmt
-    from viaduct.sandbox.emulate import Emulators
+    from viaduct.sandbox.supported import supported
 
     found = binfmt.seen(table)
-    platforms = [str(platform) for platform in Emulators(own_namespace=False).supported()]
+    platforms = [str(platform) for platform in supported(own_namespace=False)]
     names = [entry.name for entry in found.registrations]
     if json:
         from json import dumps

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 def command(session: Session, /, args: tuple[str, ...], *, bootstrap: bool, timeout: str) -> None:  # noqa: ARG001 - as its help says
     """Show a builder, its nodes, and the platforms that they build for."""
     from viaduct.cli import builder_detail, builder_list
-    from viaduct.engine.builders import Builders, platforms
+    from viaduct.engine.builders import Builders
+    from viaduct.sandbox import detect
 
     builders = Builders.of(session.env)
     builder = builders.find(builder_options.chosen(session, args))
     if bootstrap:
         builder_options.boot(builders, builder)
-    detected = [str(platform) for platform in platforms()] if builders.running(builder) else []
+    detected = detect.begin()() if builders.running(builder) else ()
     state = builder_list.observe(builders, builder, detected)
     echo(builder_detail.render(builder, state), nl=False)

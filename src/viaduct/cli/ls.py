@@ -29,12 +29,18 @@ def command(
     timeout: str,  # noqa: ARG001 - as its help says
 ) -> None:
     """List the builders and what they build for."""
+    from viaduct.sandbox import detect
+
+    # The emulators start while the rest of this command does.
+    platforms = detect.begin()
+
     from viaduct.cli import builder_list
-    from viaduct.engine.builders import Builders, platforms
+    from viaduct.engine.builders import Builders
 
     builders = Builders.of(session.env)
-    detected = [str(platform) for platform in platforms()]
-    states = [builder_list.observe(builders, one, detected) for one in builders.all()]
+    every = list(builders.all())
+    detected = platforms()
+    states = [builder_list.observe(builders, one, detected) for one in every]
     echo(builder_list.render(states, form=format, no_trunc=no_trunc), nl=False)
     complaints = builder_list.complaints(states)
     if complaints and builder_list.is_table(format):

@@ -7,44 +7,23 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from viaduct.base.errors import NotFound, SandboxError, StoreError, UsageError
+from viaduct.base.errors import NotFound, StoreError, UsageError
 from viaduct.base.home import state_root
 from viaduct.engine.builder import edit, names
 from viaduct.engine.builder.store import BuilderStore
 from viaduct.engine.builder.values import DOCKER, Builder, check_name, is_name, of_context
 from viaduct.export import docker_context
 from viaduct.export.docker_context import DEFAULT
+from viaduct.sandbox.namespace import current
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from viaduct.engine.builder.edit import Wish
-    from viaduct.oci.platform import Platform
 
 _IS_CONTEXT = (
     "context builder cannot be removed, run `docker context rm {name}` to remove this context"
 )
-
-
-def platforms() -> tuple[Platform, ...]:
-    """The platforms that this machine builds for, each tried by running a program.
-
-    Enters the namespaces (`viaduct.sandbox.enter`) and so must be called before there are threads;
-    where the machine forbids that, what its own table of emulators runs counts.
-    """
-    from viaduct.sandbox import enter
-    from viaduct.sandbox.emulate import Emulators
-
-    try:
-        enter.enter()
-        own = True
-    except SandboxError:
-        own = False
-    emulators = Emulators(own_namespace=own)
-    try:
-        return emulators.supported()
-    finally:
-        emulators.close()
 
 
 class Builders:
@@ -206,7 +185,5 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _user() -> int:
-    from viaduct.sandbox import enter
-
-    namespace = enter.current()
+    namespace = current()
     return namespace.outer_uid if namespace else os.getuid()

@@ -14,7 +14,7 @@ from viaduct.engine.work import work
 from viaduct.oci import digest as digests
 from viaduct.oci import media, models, reference
 from viaduct.oci import platform as platforms
-from viaduct.sandbox import enter
+from viaduct.sandbox.namespace import current
 from viaduct.store.store import Store
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def open_store(env: Mapping[str, str], *, freeing: bool = False) -> Store:
 
 def store_root(env: Mapping[str, str]) -> Path:
     """Where that store is, or would be."""
-    namespace = enter.current()
+    namespace = current()
     return home.state_root(env, uid=namespace.outer_uid if namespace else None)
 
 

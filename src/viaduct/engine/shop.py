@@ -16,7 +16,8 @@ from viaduct.ops.trees import Trees
 from viaduct.registry import client as registry
 from viaduct.registry.push import push
 from viaduct.registry.transport import HTTPTransport
-from viaduct.sandbox import enter, mounts
+from viaduct.sandbox import mounts
+from viaduct.sandbox.namespace import current
 from viaduct.store.store import Store
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def opened(request: BuildRequest, sink: Sink, stop: Stop, env: Mapping[str, str]
     Raises `StoreError` when the state cannot be opened, `UsageError` for a registry configuration
     that makes no sense.
     """
-    namespace = enter.current()
+    namespace = current()
     root = home.state_root(env, uid=namespace.outer_uid if namespace else None)
     store = Store.open(root)
     insecure = {name.split("/")[0] for o in request.outputs if o.insecure for name in o.names}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from typing import NewType
+from typing import TYPE_CHECKING, NewType
 
 from viaduct.base.errors import ContentError
+
+if TYPE_CHECKING:
+    import hashlib
 
 #: `algorithm:hex`, checked once by `parse` and trusted from then on.
 Digest = NewType("Digest", str)
@@ -36,6 +38,8 @@ def encoded(digest: Digest) -> str:
 
 def of(data: bytes, kind: str = "sha256") -> Digest:
     """The digest of `data` by the algorithm `kind`."""
+    import hashlib
+
     return Digest(f"{kind}:{hashlib.new(kind, data).hexdigest()}")
 
 

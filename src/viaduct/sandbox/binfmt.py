@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 HOST_TABLE = kernel.EMULATORS
 
-# F: the interpreter is opened now and found in every root file system. C: set-uid programs gain
-# their owner's rights (sudo).
-_ALWAYS = "FC"
+#: F: the interpreter is opened now and found in every root file system. C: set-uid programs gain
+#: their owner's rights (sudo).
+ALWAYS = "FC"
 # P: QEMU gets the original argv[0] too. It is told so in its auxiliary vector from Linux 5.12 on,
 # and has to know; otherwise it would take it for the program's first argument.
 _ARGV0 = "P"
@@ -104,7 +104,7 @@ def flags_for(kernel: tuple[int, int], emulator: qemu.Version) -> str:
     """
     told = kernel >= _ARGV0_SINCE
     knows = emulator >= qemu.ARGV0_SINCE or not any(emulator)
-    return _ALWAYS + (_ARGV0 if told and knows else "")
+    return ALWAYS + (_ARGV0 if told and knows else "")
 
 
 def parse(name: str, text: str) -> Registration:

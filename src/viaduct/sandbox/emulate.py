@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from viaduct.base import proc
 from viaduct.base.errors import PlatformError
-from viaduct.oci.platform import Platform, normalize
+from viaduct.oci.platform import normalize
 from viaduct.sandbox import binfmt, kernel, probe, qemu
 from viaduct.sandbox.machines import MACHINES, Machine, of_uname
 from viaduct.sandbox.mounts import Bind
@@ -28,12 +28,13 @@ from viaduct.sandbox.roads import (
     Private,
     Unseen,
     decide,
-    levels,
     refusal,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from viaduct.oci.platform import Platform
 
 # Architectures that a processor may run beside its own; trying tells whether it does.
 _RELATIVES = {"amd64": ("386",), "arm64": ("arm",), "ppc64": ("ppc64le",), "mips64": ("mips64le",)}
@@ -124,28 +125,6 @@ class Emulators:
         arch = normalize(platform).architecture
         return self._ready.get(arch, arch != _own())
 
-    def supported(self) -> tuple[Platform, ...]:
-        """Every platform that runs here, found by running a program for each: our own with its
-        variants first, then in the order of the peers."""
-        facts = gather(own_namespace=self._own_namespace)
-        with self._lock:
-            running = set()
-            if self._table < 0:
-                # The machine's table first: our own hides it.
-                running = _running(arch for arch in MACHINES if arch not in facts.emulators)
-            private = self._table >= 0 or (facts.private_table and self._open())
-            # Every emulator is registered before the first program runs, so that the programs run
-            # side by side.
-            reached = [
-                arch
-                for arch in MACHINES
-                if arch not in running and self._reach(arch, facts, private=private)
-            ]
-            statuses = probe.run_all(reached)
-            running |= {arch for arch, status in statuses.items() if probe.ran(arch, status)}
-        level = (statuses.get("amd64") or 64) - 64
-        return _listed(facts, running, emulated_level=level)
-
     def close(self) -> None:
         """Give our own table up."""
         with self._lock:
@@ -160,14 +139,6 @@ class Emulators:
         try:
             self._table = binfmt.open_private()
         except OSError:
-            return False
-        return True
-
-    def _reach(self, arch: str, facts: Facts, *, private: bool) -> bool:
-        """Go the road of `arch`, if there is one."""
-        try:
-            self._walk(arch, facts, private=private)
-        except PlatformError:
             return False
         return True
 
@@ -202,11 +173,6 @@ class Emulators:
             ) from error
 
 
-def _running(arches: Iterable[str]) -> set[str]:
-    """Those of `arches` whose programs run as things are."""
-    return {arch for arch, status in probe.run_all(arches).items() if probe.ran(arch, status)}
-
-
 def _host_covers(arches: Iterable[str], facts: Facts) -> bool:
     """Whether the machine's table runs what our own programs do not, so that it is kept."""
     return any(arch not in facts.emulators for arch in arches) and all(
@@ -214,29 +180,13 @@ def _host_covers(arches: Iterable[str], facts: Facts) -> bool:
     )
 
 
-def _listed(facts: Facts, running: set[str], *, emulated_level: int) -> tuple[Platform, ...]:
-    out = [Platform("linux", facts.machine)]
-    if facts.machine == "amd64":
-        out += [Platform("linux", "amd64", level) for level in levels(facts.cpu_flags)]
-    for arch in MACHINES:
-        if arch == facts.machine or arch not in running:
-            continue
-        if arch == "arm":
-            out += [Platform("linux", "arm", "v7"), Platform("linux", "arm", "v6")]
-        else:
-            out.append(Platform("linux", arch))
-        if arch == "amd64" and emulated_level >= 2:
-            out.append(Platform("linux", "amd64", "v2"))
-    return tuple(out)
-
-
 def _own() -> str:
     return of_uname(os.uname().machine)
 
 
 def _cpu_flags() -> frozenset[str]:
-    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+    with open("/proc/cpuinfo", "rb") as file:
         for row in file:
-            if row.startswith("flags"):
-                return frozenset(row.partition(":")[2].split())
+            if row.startswith(b"flags"):
+                return frozenset(row.decode(errors="replace").partition(":")[2].split())
     return frozenset()

@@ -19,21 +19,18 @@ import os
 import resource
 import signal
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn
 
 from viaduct.base.errors import SandboxError
-from viaduct.base.values import Value
 from viaduct.sandbox import kernel, mapper, syscalls
-from viaduct.sandbox.idmap import IdMaps, IdRange, Mode, parse_map
+from viaduct.sandbox.namespace import current, settle
 from viaduct.sandbox.refusal import HostFacts, Stage, explain, gather
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Says in D's environment which user namespace it entered and how. It is believed only while we are
-# in that very namespace, so that a copy that leaks elsewhere says nothing.
-_MARK = "VIADUCT_NAMESPACE"
+    from viaduct.sandbox.idmap import IdMaps
+    from viaduct.sandbox.namespace import Namespace
 
 _SI_KERNEL = 0x80  # <asm-generic/siginfo.h>
 
@@ -46,63 +43,6 @@ _FORWARDED = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
-
-
-class Namespace(Value):
-    """The user namespace we live in.
-
-    `outer_uid` and `outer_gid` are who the user is outside. `mode` is explained in
-    `viaduct.sandbox.idmap`.
-    """
-
-    mode: Mode
-    uids: tuple[IdRange, ...]
-    gids: tuple[IdRange, ...]
-    outer_uid: int
-    outer_gid: int
-
-    @property
-    def squashed(self) -> bool:
-        """Only one id exists inside: every file belongs to 0:0 and chown does nothing."""
-        return self.mode == "single"
-
-    @property
-    def advice(self) -> str:
-        """What gives a squashed user real ids, or empty."""
-        if not self.squashed:
-            return ""
-        user = mapper.user_name(self.outer_uid)
-        grant = f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
-        if mapper.missing_tool():
-            grant = f"sudo apt-get install uidmap && {grant}"
-        elif mapper.without_privileges() and any(mapper.subordinate(self.outer_uid)):
-            grant = (
-                "start Viaduct without no-new-privileges (systemd: NoNewPrivileges=no, Kubernetes: "
-                "allowPrivilegeEscalation: true)"
-            )
-        elif self.outer_uid == 0:
-            grant = "run Viaduct where root has more than one id, CAP_SETUID and CAP_SETGID"
-        return f"every file in the image will belong to root; to keep owners: {grant}"
-
-
-def entered() -> bool:
-    """Whether this process already lives in namespaces made by `enter`."""
-    return current() is not None
-
-
-def current() -> Namespace | None:
-    """The namespace made by `enter` that this process lives in, or None."""
-    mark, _, rest = os.environ.get(_MARK, "").partition("/")
-    if not mark or mark != _namespace_id():
-        return None
-    mode, uid, gid = rest.split("/")
-    return Namespace(
-        cast("Mode", mode),
-        parse_map(Path("/proc/self/uid_map").read_text()),
-        parse_map(Path("/proc/self/gid_map").read_text()),
-        int(uid),
-        int(gid),
-    )
 
 
 def enter(*, squash: bool = True) -> Namespace:
@@ -132,8 +72,7 @@ def enter(*, squash: bool = True) -> Namespace:
     reaper, program = _split(uid)
     if program:
         _stand_by(program, reaper)
-    os.environ[_MARK] = f"{_namespace_id()}/{maps.mode}/{uid}/{gid}"
-    return Namespace(maps.mode, maps.uids, maps.gids, uid, gid)
+    return settle(maps, uid, gid)
 
 
 def _unshare(maps: IdMaps, uid: int) -> None:
@@ -313,13 +252,6 @@ def _show_unified_cgroups() -> None:
             None,
             syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY | flags,
         )
-
-
-def _namespace_id() -> str:
-    try:
-        return os.readlink("/proc/self/ns/user")
-    except OSError:
-        return "unknown"
 
 
 def _facts(uid: int) -> HostFacts:

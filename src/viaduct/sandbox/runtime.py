@@ -16,8 +16,8 @@ from viaduct.base.errors import PlatformError, SandboxError
 from viaduct.base.tasks import Stop
 from viaduct.base.values import Value
 from viaduct.sandbox import etc, failure, kernel, spec
-from viaduct.sandbox.enter import current
 from viaduct.sandbox.inside import make_directory
+from viaduct.sandbox.namespace import current
 from viaduct.sandbox.runlog import last_error
 from viaduct.sandbox.watch import Watch
 

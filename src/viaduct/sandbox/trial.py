@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from viaduct.base.errors import SandboxError
 from viaduct.sandbox import binfmt, enter, kernel
+from viaduct.sandbox.namespace import entered
 from viaduct.sandbox.roads import PRIVATE_SINCE
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def in_namespaces(work: Callable[[], _T]) -> _T:
 
     What it returns has to be picklable. Raises what `viaduct.sandbox.enter.enter` and `work` raise.
     """
-    if enter.entered():
+    if entered():
         return work()
     read, write = os.pipe()
     child = os.fork()

@@ -21,7 +21,6 @@ from viaduct.engine.health.facts import Cgroups, Disk, Facts, Ids, Inside, Troub
 from viaduct.sandbox import (
     binfmt,
     emulate,
-    enter,
     kernel,
     mapper,
     mounts,
@@ -31,8 +30,10 @@ from viaduct.sandbox import (
     trial,
 )
 from viaduct.sandbox.machines import MACHINES, of_uname
+from viaduct.sandbox.namespace import current
 from viaduct.sandbox.runtime import Runtime
 from viaduct.sandbox.spec import ContainerSpec
+from viaduct.sandbox.supported import supported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -179,15 +180,11 @@ def _inside(state: Path, env: Mapping[str, str]) -> Inside | Trouble:
 
 def _try(place: Path, env: Mapping[str, str]) -> Inside:
     """What a build does inside of the namespaces; leaves `place` empty."""
-    namespace = enter.current()
+    namespace = current()
     assert namespace is not None
     overlay_trouble = _overlay(place)
     runtime, runtime_trouble = _runtime(place, env)
-    emulators = emulate.Emulators(own_namespace=True)
-    try:
-        platforms = emulators.supported()
-    finally:
-        emulators.close()
+    platforms = supported(own_namespace=True)
     for entry in place.iterdir():
         # Only here are we allowed to: an overlay's work directory is closed to an ordinary user.
         shutil.rmtree(entry, ignore_errors=True)
