@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _PROTOCOL = re.compile(r"[a-zA-Z0-9]+(?=://)")
 _SCP = re.compile(r"([a-zA-Z0-9_-]+)@([a-zA-Z0-9.-]+):(.*?)(?:\?(.*?))?(?:#(.*))?")
 _URL = re.compile(r"([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _FLAGS = ("submodules", "keep-git-dir", "fetch-by-commit")
 
 
@@ -116,6 +117,8 @@ def _reference(
     *,
     local_lookalike: bool = False,
 ) -> GitReference:
+    if _CONTROL.search(remote + fragment):
+        raise DockerfileError(f"the git URL {quote(remote)} has control characters in it")
     ref, _, subdir = fragment.partition(":")
     values: dict[str, object] = {
         "ref": ref,
@@ -125,6 +128,8 @@ def _reference(
         if len(given) > 1:
             raise DockerfileError(f"query {quote(key)} has multiple values")
         value = given[0]
+        if _CONTROL.search(value):
+            raise DockerfileError(f"query {quote(key)} has control characters in it")
         if not value and key not in _FLAGS:
             raise DockerfileError(f"query {quote(key)} has no value")
         if key in ("ref", "subdir"):

@@ -6,7 +6,6 @@ checkout holds files as `0644` or `0755`, without `.git` unless asked for.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import os
@@ -50,7 +49,8 @@ def _environment(auth_sock: str) -> dict[str, str]:
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_ALLOW_PROTOCOL": "http:https:ssh:git",
-        "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
+        # With the keys that --ssh offers and no others: a Dockerfile names the repository.
+        "GIT_SSH_COMMAND": "ssh -F none -o BatchMode=yes -o IdentityFile=none",
         "LC_ALL": "C.UTF-8",
     }
     for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "SSL_CERT_FILE"):
@@ -187,23 +187,35 @@ class Repositories:
     def _logged_in(self, source: GitSource) -> Iterator[tuple[dict[str, str], tuple[int, ...]]]:
         """Environment and descriptors of a git that knows the name and password in the remote's
         URL. Arguments can be seen by everybody on the machine, and what git is told as an origin
-        ends up in the checkout; so it is told in a configuration that only it can read."""
+        ends up in the checkout; so it is told by a configuration that only it can read. The answer
+        is for the remote's own scheme, host and port: a header would follow git to wherever a
+        redirect leads."""
         address, login = without_login(source.remote)
         if not login:
             yield self._env, ()
             return
+        user, _, password = map(unquote_to_bytes, login.partition(":"))
+        if b"\n" in user + password:
+            raise BuildError(f"the login in {masked(source.remote)} has a line end in it")
         scheme, _, rest = address.partition("://")
         host = rest.partition("/")[0].replace("\\", "").replace('"', "")
-        user, _, password = login.partition(":")
-        pair = b":".join((unquote_to_bytes(user), unquote_to_bytes(password)))
-        header = f"Authorization: Basic {base64.b64encode(pair).decode()}"
-        fd = os.memfd_create("gitconfig")
-        try:
-            config = f'[http "{scheme}://{host}/"]\n\textraHeader = "{header}"\n'
-            os.write(fd, config.encode())
-            yield {**self._env, "GIT_CONFIG_GLOBAL": f"/proc/self/fd/{fd}"}, (fd,)
-        finally:
-            os.close(fd)
+        with _in_memory(b"username=%b\npassword=%b\n" % (user, password)) as answer:
+            helper = f"!f() {{ test $1 != get || cat /proc/self/fd/{answer}; }}; f"
+            config = f'[credential "{scheme}://{host}"]\n\thelper = "{helper}"\n'
+            with _in_memory(config.encode()) as told:
+                env = {**self._env, "GIT_CONFIG_GLOBAL": f"/proc/self/fd/{told}"}
+                yield env, (answer, told)
+
+
+@contextlib.contextmanager
+def _in_memory(data: bytes) -> Iterator[int]:
+    """The descriptor of a file that lies nowhere."""
+    fd = os.memfd_create("viaduct")
+    try:
+        os.write(fd, data)
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _address(source: GitSource) -> str:

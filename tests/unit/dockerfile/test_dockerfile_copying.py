@@ -22,6 +22,18 @@ _GIT = "https://example.com/r.git /n"
             f"ADD --checksum=zz {_GIT}",
             "invalid checksum zz for Git URL, expected hex commit hash",
         ),
+        (
+            'ADD ["https://example.com/a\\nb.git", "/n"]',
+            r'the git URL "https://example.com/a\nb.git" has control characters in it',
+        ),
+        (
+            "ADD https://example.com/r.git#%00 /n",
+            'the git URL "https://example.com/r.git" has control characters in it',
+        ),
+        (
+            "ADD https://example.com/r.git?ref=%0a /n",
+            'query "ref" has control characters in it',
+        ),
         ("RUN --device=vendor.com/x=y true", "device feature is not supported"),
     ],
 )

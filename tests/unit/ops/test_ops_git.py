@@ -158,15 +158,8 @@ class _Guarded(http.server.BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def _served(directory: Path) -> Iterator[str]:
     """`host:port` of a server that wants a login."""
-    handler = type("Handler", (_Guarded,), {"directory": str(directory)})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with _answering(type("Handler", (_Guarded,), {"directory": str(directory)})) as address:
+        yield address
 
 
 def test_a_token_in_the_url_is_used_and_shown_to_nobody(remote: Path, tmp_path: Path) -> None:
@@ -200,3 +193,94 @@ def test_a_token_in_the_url_is_used_and_shown_to_nobody(remote: Path, tmp_path: 
                 ["grep", "-rF", form, str(kept)], capture_output=True, check=False
             )
             assert found.stdout == b""
+
+
+class _Moved(http.server.BaseHTTPRequestHandler):
+    """A server that sends everybody on to another one."""
+
+    target = ""
+
+    def do_GET(self) -> None:
+        self.send_response(301)
+        self.send_header("Location", self.target + self.path)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        """Says nothing."""
+
+
+class _Curious(http.server.BaseHTTPRequestHandler):
+    """A repository for everybody, which notes what it is told about them."""
+
+    told: ClassVar[list[str | None]] = []
+
+    def do_GET(self) -> None:
+        self.told.append(self.headers.get("Authorization"))
+        lines = [
+            "# service=git-upload-pack\n",
+            "",
+            "version 2\n",
+            "ls-refs\n",
+            "fetch=shallow\n",
+            "",
+        ]
+        data = "".join(f"{len(line) + 4:04x}{line}" if line else "0000" for line in lines).encode()
+        posted = self.command == "POST"
+        kind = "result" if posted else "advertisement"
+        self.send_response(200)
+        self.send_header("Content-Type", f"application/x-git-upload-pack-{kind}")
+        self.send_header("Content-Length", "0" if posted else str(len(data)))
+        self.end_headers()
+        self.wfile.write(b"" if posted else data)
+
+    do_POST = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        """Says nothing."""
+
+
+@contextlib.contextmanager
+def _answering(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_token_in_the_url_does_not_follow_a_redirect(tmp_path: Path) -> None:
+    _Curious.told.clear()
+    with _answering(_Curious) as other:
+        moved = type("Moved", (_Moved,), {"target": f"http://{other}"})
+        with _answering(moved) as address, pytest.raises(BuildError):
+            remote = GitSource(remote=f"http://user:secret@{address}/r.git")
+            Repositories(tmp_path / "git").resolve(remote)
+    assert len(_Curious.told) >= 2, "git never went on at the other place"
+    assert set(_Curious.told) == {None}
+
+
+def test_ssh_offers_no_key_that_the_build_was_not_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key in `~/.ssh` opens repositories that a Dockerfile's author could not read."""
+    ssh = tmp_path / "bin" / "ssh"
+    ssh.parent.mkdir()
+    ssh.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -G "$@" >{tmp_path}/asked 2>&1\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", str(ssh.parent), prepend=os.pathsep)
+    with pytest.raises(BuildError):
+        Repositories(tmp_path / "git").resolve(GitSource(remote="git@example.invalid:a/b.git"))
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert [line for line in asked if line.startswith("identityfile")] == ["identityfile none"]
+    assert "hostname example.invalid" in asked
+
+
+@pytest.mark.parametrize("login", ["user:a%0Ahost=b", "a%0Ab"])
+def test_a_login_is_one_line(login: str, tmp_path: Path) -> None:
+    source = GitSource(remote=f"http://{login}@127.0.0.1:1/r.git")
+    with pytest.raises(BuildError, match="line end"):
+        Repositories(tmp_path / "git").resolve(source)
