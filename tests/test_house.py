@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -44,7 +45,6 @@ HEAVY = (
     "tarfile",
     "tempfile",
     "unittest",
-    "urllib3",
     "xml",
     "zlib_ng",
 )
@@ -105,6 +105,17 @@ def test_modules_hold_one_idea_each() -> None:
     long = {name: size for name, size in sizes.items() if size > WANTED and name not in LONG}
     assert long == {}, "split these, or say in LONG why they are one idea"
     assert [name for name in LONG if sizes.get(name, 0) <= WANTED] == [], "no longer long"
+
+
+def test_every_dependency_is_imported_somewhere() -> None:
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+    names = {re.split(r"[^\w.-]", line)[0].replace("-", "_") for line in project["dependencies"]}
+    pattern = re.compile(r"^\s*(?:import (\w+)|from (\w+)(?: import (\w+))?)", re.MULTILINE)
+    imported = set()
+    for path in (TOP / "src").rglob("*.py"):
+        for whole, package, part in pattern.findall(path.read_text()):
+            imported |= {whole, package, f"{package}.{part}"}
+    assert names - imported == set()
 
 
 def test_typed_values_are_read_in_one_place() -> None:

@@ -204,7 +204,7 @@ def _python_for(entry: pwd.struct_passwd, place: Path) -> tuple[tuple[str, ...],
     def works(python: str, paths: Sequence[Path] = ()) -> bool:
         env = {"PATH": USER_PATH, "PYTHONPATH": os.pathsep.join(map(str, paths))}
         done = subprocess.run(
-            [python, "-c", "import viaduct, click, msgspec, urllib3, isal"],
+            [python, "-c", "import viaduct, click, msgspec, isal"],
             user=entry.pw_uid,
             group=entry.pw_gid,
             extra_groups=[],
