@@ -13,6 +13,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from viaduct.base.home import user_home
 from viaduct.cli import commands
 from viaduct.cli.command import Group
 from viaduct.cli.failure import Interrupted, Leave, explain, status_of
@@ -42,6 +43,8 @@ def main() -> NoReturn:
 
 def run(prog: str, args: Sequence[str]) -> int:
     """Carry out one command line; returns its exit status, errors are already printed."""
+    # Before we become root of a user namespace, whose home is another.
+    os.environ["HOME"] = str(user_home(os.environ))
     session = Session(env=dict(os.environ), prog=prog)
     if instruction := session.env.get("_VIADUCT_COMPLETE"):
         from viaduct.cli.completion import answer

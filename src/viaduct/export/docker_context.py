@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from viaduct.base import decoding
+from viaduct.base.home import user_home
 from viaduct.base.values import Value
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class _Meta(msgspec.Struct, frozen=True, rename="pascal"):
 
 def configuration(env: Mapping[str, str]) -> Path:
     """Docker's configuration directory, which need not exist."""
-    return Path(env.get("DOCKER_CONFIG") or Path(env.get("HOME") or "~").expanduser() / ".docker")
+    return Path(env.get("DOCKER_CONFIG") or user_home(env) / ".docker")
 
 
 def current(env: Mapping[str, str]) -> str:

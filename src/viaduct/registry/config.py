@@ -27,6 +27,7 @@ import msgspec
 
 from viaduct.base import decoding
 from viaduct.base.errors import UsageError
+from viaduct.base.home import user_home
 from viaduct.oci.reference import DOCKER_HUB
 from viaduct.registry.sockets import VERIFIED, Trust
 from viaduct.registry.urls import is_loopback
@@ -199,13 +200,13 @@ def _directory(path: Path) -> tuple[list[str], list[tuple[str, str]]]:
 
 def config_file(env: Mapping[str, str]) -> Path:
     """`$XDG_CONFIG_HOME/viaduct/config.toml`, by default below `~/.config`."""
-    root = env.get("XDG_CONFIG_HOME") or str(Path(env.get("HOME", "/")) / ".config")
+    root = env.get("XDG_CONFIG_HOME") or str(user_home(env) / ".config")
     return Path(root) / "viaduct" / "config.toml"
 
 
 def certificate_roots(env: Mapping[str, str]) -> tuple[Path, ...]:
     """Directories that hold a `HOST/` directory of certificates: ours, Docker's, and Podman's."""
-    home = Path(env.get("HOME", "/"))
+    home = user_home(env)
     return (
         config_file(env).parent / "certs.d",
         home / ".config/docker/certs.d",

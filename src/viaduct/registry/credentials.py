@@ -19,6 +19,7 @@ import msgspec
 
 from viaduct.base import decoding
 from viaduct.base.errors import RegistryError, SandboxError
+from viaduct.base.home import user_home
 from viaduct.oci.reference import DOCKER_HUB
 from viaduct.registry.discreet import Discreet
 
@@ -122,7 +123,7 @@ class Keychain:
     def _configs(self) -> Iterator[tuple[str, _Config]]:
         if text := self._env.get("DOCKER_AUTH_CONFIG"):
             yield "DOCKER_AUTH_CONFIG", _decode(text.encode(), "DOCKER_AUTH_CONFIG")
-        home = Path(self._env.get("HOME", "/"))
+        home = user_home(self._env)
         files = []
         if name := self._env.get("REGISTRY_AUTH_FILE"):
             files.append(Path(name))
