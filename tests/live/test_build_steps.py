@@ -12,6 +12,8 @@ from tests.parts.command import VIADUCT
 from tests.parts.site import meeting
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.parts.contexts import Context
 
 _RUNTIMES = ("runc", "crun")
@@ -149,6 +151,21 @@ def test_exit_codes_and_signals_are_reported(
     assert f"ERROR: failed to build: failed to solve: {said}" in failed.stderr
     (line,) = [line for line in failed.stderr.splitlines() if line.startswith("hint: ")]
     assert hint in line
+
+
+@pytest.mark.parametrize("runtime", _RUNTIMES)
+def test_the_state_may_be_in_a_directory_of_any_name(
+    context: Context, runtime: str, tmp_path: Path
+) -> None:
+    context.dockerfile(
+        "FROM BASE\nRUN echo one\nRUN --mount=type=cache,target=/c echo two > /c/x\n"
+    )
+    for name in ("a:b", "ü ö", "c,d", "e\\f", "g\nh", '"%s$i'):
+        state = str(tmp_path / name)
+        log = context.build(
+            env={**os.environ, "VIADUCT_RUNTIME": runtime, "VIADUCT_HOME": state}
+        ).log
+        assert log.outcomes("RUN") == {"DONE"}, name
 
 
 @pytest.mark.parametrize("runtime", _RUNTIMES)

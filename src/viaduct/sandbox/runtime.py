@@ -132,11 +132,13 @@ class Runtime(Value):
     def _argv(self, bundle: Path) -> list[str]:
         # A step neither needs a session keyring nor a cgroup; both cost time and rights.
         own = ["--cgroup-manager=disabled"] if self.kind == "crun" else ["--rootless=true"]
+        # For crun, what stands before the first colon is the kind of log.
+        log = f"file:{bundle / 'log'}" if self.kind == "crun" else str(bundle / "log")
         return [
             self.program,
             *own,
             f"--root={self._state}",
-            f"--log={bundle / 'log'}",
+            f"--log={log}",
             "--log-format=json",
             "run",
             "--no-new-keyring",
