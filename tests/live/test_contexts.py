@@ -23,6 +23,21 @@ def test_a_link_to_a_context_is_that_context(context: Context, tmp_path: Path) -
     assert "o/d/f" in build_tree(context, where=str(tmp_path / "link"))
 
 
+def test_a_dockerfile_that_links_to_itself_is_told(context: Context) -> None:
+    (context.root / "Dockerfile").symlink_to("Dockerfile")
+    failed = context.build(check=False)
+    assert failed.status == 1
+    assert "/Dockerfile: too many levels of symbolic links" in failed.stderr
+
+
+def test_a_dockerfile_in_the_place_of_a_context_is_told(context: Context) -> None:
+    file = context.dockerfile("FROM scratch\nCOPY . /\n")
+    failed = context.build(check=False, where=str(file))
+    assert failed.status == 1
+    assert f'path "{file}" is not a directory' in failed.stderr
+    assert "the Dockerfile is named with -f" in failed.stderr
+
+
 def test_a_dockerfile_may_be_a_link_within_the_context_only(
     context: Context, tmp_path: Path
 ) -> None:

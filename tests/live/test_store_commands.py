@@ -362,6 +362,11 @@ def saved(context: Context, tmp_path: Path) -> Path:
     return path
 
 
+def test_a_full_disk_below_an_archive_is_told(saved: Path) -> None:
+    said = _fails("save", "-o", "/dev/full", "saved:1")
+    assert "cannot write /dev/full: No space left on device" in said
+
+
 def test_other_tools_read_what_was_saved(saved: Path, clean_env: Path, tmp_path: Path) -> None:
     original = readers.raw(f"oci:{clean_env / 'content'}:example.com/saved:2")
     for tag in ("1", "2"):
@@ -504,7 +509,7 @@ _INDEX = {
 @pytest.mark.parametrize(
     ("archive", "said"),
     [
-        (b"no archive at all" * 100, "the archive"),
+        (b"no archive at all" * 100, "hint: check that the file is a tar archive"),
         (_archive(**{"a/file": b"x"}), "neither index.json nor manifest.json"),
         (_archive(**{"index.json": b"{"}), "index.json is malformed"),
         (_archive(**{"index.json": json.dumps(_INDEX).encode()}), f"lacks {_ZERO}"),

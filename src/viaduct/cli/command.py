@@ -79,6 +79,9 @@ class Group:
             echo(helptext.group(self, path, self.rows))
             return
         name, *rest = line.rest
+        if name == "help":
+            self.run(path, [*rest, "--help"], session)
+            return
         row = self.row(name)
         if row is None:
             known = [word for row in self.rows for word in (row.name, *row.aliases)]

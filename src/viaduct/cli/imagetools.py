@@ -12,7 +12,7 @@ from viaduct.base.errors import UsageError
 from viaduct.cli import commands
 from viaduct.cli.command import Group, implements
 from viaduct.cli.options import REGISTRY_INSECURE, arguments, switch, text, texts
-from viaduct.cli.out import echo
+from viaduct.cli.out import echo, pass_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -89,7 +89,7 @@ def inspect(
         if sys.stdout.isatty():
             echo(visible(found.raw.decode(errors="replace")), nl=False)
         else:
-            sys.stdout.buffer.write(found.raw)
+            pass_on(found.raw)
     elif format:
         out = inspected.formatted(found, format)
         echo(visible(out) if sys.stdout.isatty() else out, nl=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from viaduct.base.errors import UsageError
 from viaduct.cli.command import implements
 from viaduct.cli.options import PROGRESS, REGISTRY_INSECURE, arguments, switch, text, texts
+from viaduct.cli.out import pass_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -79,7 +80,7 @@ def command(
             platforms=wanted,
         )
         if dry_run:
-            sys.stdout.buffer.write(made.data + b"\n")
+            pass_on(made.data + b"\n")
             return
         _deliver(made, found, named, client=client, stop=stop, mode=mode, session=session)
     if metadata_file:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from viaduct.base.errors import UsageError
@@ -14,9 +11,6 @@ from viaduct.cli.command import implements
 from viaduct.cli.options import arguments, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import BinaryIO
-
     from viaduct.cli.session import Session
 
 
@@ -39,6 +33,7 @@ def command(
     """Write images, all platforms, as a tar: an OCI layout that 'docker load' reads as well."""
     from viaduct import api
     from viaduct.cli import values
+    from viaduct.export import destination
     from viaduct.oci import platform as platforms
 
     if not output and sys.stdout.isatty():
@@ -47,7 +42,7 @@ def command(
         )
     with (
         transfer.Transfer(session, progress, title="Saving") as work,
-        _opened(output) as out,
+        destination.opened(output or destination.STDOUT) as out,
     ):
         api.save_images(
             args,
@@ -57,27 +52,3 @@ def command(
             sink=work.sink,
             stop=work.stop,
         )
-
-
-@contextlib.contextmanager
-def _opened(output: str) -> Iterator[BinaryIO]:
-    """The file to write to; an existing one is replaced only when all went well."""
-    if not output:
-        with open(os.dup(sys.stdout.fileno()), "wb", buffering=1 << 20) as out:
-            yield out
-        return
-    dest = Path(output)
-    if dest.exists() and not dest.is_file():
-        # A pipe or a device is written as it stands.
-        with open(dest, "wb", buffering=1 << 20) as out:
-            yield out
-        return
-    temp = dest.with_name(f".{dest.name}.partial")
-    try:
-        with open(temp, "wb", buffering=1 << 20) as out:
-            yield out
-        temp.replace(dest)
-    except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror}") from error
-    finally:
-        temp.unlink(missing_ok=True)

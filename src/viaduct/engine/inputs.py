@@ -98,7 +98,10 @@ def unpacked(url: str, name: str) -> Edge:
 def _from_directory(shop: Shop, request: BuildRequest, root: Path) -> Inputs:
     if not root.is_dir():
         what = "is not a directory" if root.exists() else "not found"
-        raise NotFound(f'unable to prepare context: path "{request.context}" {what}')
+        raise NotFound(
+            f'unable to prepare context: path "{request.context}" {what}',
+            hint="name the directory with the files to copy; the Dockerfile is named with -f",
+        )
     path = _dockerfile_path(request, root)
     if path is not None:
         _stays(path, root)
@@ -124,8 +127,10 @@ def _dockerfile_path(request: BuildRequest, root: Path) -> Path | None:
 def _stays(path: Path, root: Path) -> None:
     """A Dockerfile of the context may be a link, but not out of it: errors quote the file's lines,
     and whoever wrote the context is not to read this machine's files through them."""
-    top, target = root.resolve(), path.resolve()
-    if path.parent.resolve().is_relative_to(top) and not target.is_relative_to(top):
+    # A circle of links leads nowhere, which reading it tells.
+    top, target = (Path(os.path.realpath(name)) for name in (root, path))
+    inside = Path(os.path.realpath(path.parent)).is_relative_to(top)
+    if inside and not target.is_relative_to(top):
         raise NotFound(
             f"failed to read dockerfile: open {path.name}: no such file or directory",
             hint=f"{path} is a link to {target}, which is not in the context; name that with -f",

@@ -11,6 +11,7 @@ RECORD: Final = 512
 
 _CHECKSUM: Final = slice(148, 156)
 _BLANKS: Final = 8 * ord(" ")
+_NO_ARCHIVE: Final = "check that the file is a tar archive and arrived whole"
 
 
 def number(field: bytes, what: str) -> int:
@@ -66,10 +67,9 @@ def check_sum(header: bytes) -> None:
         total -= 256 * sum(byte > 127 for byte in outside)
         if stored != total:
             raise ContentError(
-                "the archive is corrupt: a header's checksum is wrong",
-                hint="check that the file is a tar archive and arrived whole",
+                "the archive is corrupt: a header's checksum is wrong", hint=_NO_ARCHIVE
             )
 
 
 def _not_a_number(field: bytes, what: str) -> ContentError:
-    return ContentError(f"the archive is corrupt: {field!r} is no {what}")
+    return ContentError(f"the archive is corrupt: {field!r} is no {what}", hint=_NO_ARCHIVE)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import signal
 import subprocess
@@ -186,6 +187,39 @@ def test_a_signal_unwinds_and_names_itself_in_the_status(
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (status, "cleaned up\n", "ERROR: canceled\n")
+
+
+def test_help_is_a_command_too(viaduct: Run) -> None:
+    for words in ((), ("build",), ("imagetools", "inspect"), ("run",)):
+        done = viaduct("help", *words)
+        assert (done.returncode, done.stdout) == (0, viaduct(*words, "--help").stdout)
+    assert 'unknown command: "biuld"' in viaduct("help", "biuld").stderr
+
+
+def test_output_that_finds_no_room_is_told() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "viaduct", "--help"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == b"ERROR: cannot write the output: No space left on device\n"
+
+
+@pytest.mark.parametrize("home", [{}, {"HOME": ""}])
+def test_without_home_programs_still_find_it(home: dict[str, str]) -> None:
+    """Before a namespace makes us root, whose home is another."""
+    program = (
+        "import os\nfrom viaduct.cli import main\n"
+        "main.run('viaduct', ['version'])\nprint(os.environ['HOME'])\n"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "HOME"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**env, **home}, capture_output=True, check=True
+    )
+    assert done.stdout.decode().splitlines()[-1] == pwd.getpwuid(os.getuid()).pw_dir
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:

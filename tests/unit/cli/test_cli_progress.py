@@ -203,6 +203,8 @@ def test_times_of_output_have_fewer_digits_the_later_they_are() -> None:
         (139, "", False, "segmentation fault"),
         (139, "", True, "$BUILDPLATFORM"),
         (1, "No space left on device", False, "disk space"),
+        (1, "dd: error writing '/dev/shm/x': No space left on device", False, "--shm-size"),
+        (1, "No space left on device: '/dev/shm/sem.x'\nbye", False, "--shm-size"),
         (7, "", False, "marked line"),
     ],
 )

@@ -253,6 +253,20 @@ def test_plain_progress_on_a_terminal_is_harmless(terminal: Terminal) -> None:
     assert "\x1b[2J" not in text
 
 
+def test_a_progress_bar_in_a_plain_log_on_a_terminal_has_a_line_for_each_state(
+    terminal: Terminal,
+) -> None:
+    with Display(renderer("plain", terminal.file, {"TERM": "xterm"}), {}) as display:
+        display.sink(Started("a", "[a]", T))
+        display.sink(Log("a", b"10%\r50%\r\r100%\r\nnext\r\n", T))
+        display.sink(Finished("a", T))
+    lines = terminal.shown().splitlines()
+    assert [line for line in lines if "%" in line or "next" in line] == [
+        *["#1 0.000 10%", "50%", "100%"],
+        "#1 0.000 next",
+    ]
+
+
 def test_rich_is_not_needed_without_a_terminal() -> None:
     program = "import sys, viaduct.cli.progress.display as d; d.renderer('auto', sys.stderr, {}); "
     program += "sys.exit('rich' in sys.modules)"

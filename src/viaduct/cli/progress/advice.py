@@ -64,6 +64,10 @@ _OUTPUT = (
         r"Temporary failure (?:in name resolution|resolving)|Could not resolve|bad address",
         "the step has no working network: check the host's DNS and proxy, or --network",
     ),
+    _Rule(
+        r"/dev/shm\b.*No space left|No space left.*/dev/shm\b",
+        "give the step more shared memory: --shm-size=1g (64m unless it is said)",
+    ),
     _Rule(r"No space left on device", "free some disk space, then build again"),
     _Rule(
         r"[Pp]ermission denied",

@@ -6,6 +6,7 @@ exceeds the limit, and lets the mode's renderer write, a few times a second.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import deque
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 #: Lines of output that `quiet` remembers of each step: nobody has seen them yet.
 _KEPT_LINES = 100
+_RETURNS = re.compile(r"\r+\n?")
 
 
 class Renderer(Protocol):
@@ -103,12 +105,13 @@ def renderer(
 
 def _writer(file: TextIO, *, harmless: bool = False) -> Callable[[bytes], None]:
     """Bytes go out as they are: a log keeps what a step printed. On a terminal, `harmless` removes
-    what would drive it."""
+    what would drive it; a progress bar that begins its line again goes on in the next one."""
     out = file.buffer
 
     def write(data: bytes) -> None:
         if harmless:
-            data = colored(data.decode(errors="replace")).encode()
+            text = _RETURNS.sub("\n", data.decode(errors="replace"))
+            data = colored(text).encode()
         out.write(data)
         out.flush()
 
