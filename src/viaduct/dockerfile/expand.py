@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from viaduct.base.errors import DockerfileError
 from viaduct.dockerfile.gotext import SPACE, quote
-from viaduct.dockerfile.shellpattern import replace, trim_prefix, trim_suffix
+from viaduct.dockerfile.shellpattern import LONGEST, replace, too_long, trim_prefix, trim_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _PLAIN: dict[str, re.Pattern[str]] = {
     escape: re.compile("[^$'\"<" + re.escape(escape) + "]*") for escape in "\\`"
 }
+#: `${a:-${b:-…}}` deeper than this is an attack on the stack.
+_DEEPEST = 100
 #: What Go prints for the end of the text where it expected a character.
 _END = "\ufffd"
 
@@ -43,7 +45,8 @@ def expand_word(
 
     `raw_quotes` and `raw_escapes` keep quotes and escapes; `skip_unset` leaves references to
     variables that are not set; `skip_quotes` takes quotes for ordinary characters. Names that were
-    and were not found are added to `matched` and `unmatched`. Raises `DockerfileError`.
+    and were not found are added to `matched` and `unmatched`. Raises `DockerfileError`, also for
+    what grows or nests beyond reason.
     """
     plain = _PLAIN[escape].match(text)
     if plain is not None and plain.end() == len(text) and not text.startswith("\ufeff"):
@@ -109,6 +112,8 @@ class _Reader:
         self.unmatched: set[str] = set()
         self.words: list[str] = []
         self._splits = splits
+        self._depth = 0
+        self._grown = 0
         self._word: list[str] = []
         self._special: dict[str, Callable[[], str]] = {"$": self._dollar, "<": self._angle}
         if not skip_quotes:
@@ -133,6 +138,9 @@ class _Reader:
         # One buffer serves all levels: a nested text starts it anew, so that what stood before
         # `${v:-w}` in the same word is lost to `expand_words`. Peers do that to EXPOSE.
         self._word.clear()
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise DockerfileError("substitutions are nested too deeply")
         words: list[str] = []
         out: list[str] = []
         before, self.raw_escapes = self.raw_escapes, raw_escapes
@@ -164,6 +172,7 @@ class _Reader:
                     self._add_split(text, words)
         finally:
             self.raw_escapes = before
+            self._depth -= 1
         if stop:
             raise DockerfileError(f"unexpected end of statement while looking for matching {stop}")
         self._finish(words, stop)
@@ -254,7 +263,14 @@ class _Reader:
     def _look_up(self, name: str) -> str | None:
         value = self.env.get(name)
         (self.unmatched if value is None else self.matched).add(name)
+        self._count(value or "")
         return value
+
+    def _count(self, text: str) -> None:
+        """Of a few lines that double each other's variables nothing would be left of the memory."""
+        self._grown += len(text)
+        if self._grown > LONGEST:
+            raise too_long()
 
     def _name(self) -> str:
         """A variable's name, a special parameter, or a number; empty when there is none."""
@@ -339,7 +355,9 @@ class _Reader:
         value = self._look_up(name)
         if value is None and self.skip_unset:
             return f"${{{name}/{pattern}/{text}}}"
-        return replace(pattern, value or "", text, every=every)
+        replaced = replace(pattern, value or "", text, every=every)
+        self._count(replaced)
+        return replaced
 
     def _nested(self, stop: str, *, raw_escapes: bool, missing: str) -> str:
         try:

@@ -92,8 +92,10 @@ def _with_heredocs(statement: Statement, reader: Reader) -> Statement:
     )
 
 
-def _split(line: Line, span: Span, start: int, end: int, escape: str) -> Statement:
-    """The statement in a range of a logical line."""
+def _split(
+    line: Line, span: Span, start: int, end: int, escape: str, *, nested: bool = False
+) -> Statement:
+    """The statement in a range of a logical line, which with `nested` is a trigger's."""
     text = line.text
     keyword, start, end = split_keyword(text, start, end)
     flags, start, end = split_flags(text, start, end, escape)
@@ -118,8 +120,8 @@ def _split(line: Line, span: Span, start: int, end: int, escape: str) -> Stateme
         args = _whole(text, start, end)
     elif name == "HEALTHCHECK":
         args, is_json = _health(text, start, end)
-    elif name == "ONBUILD" and start < end:
-        child = _split(line, span, start, end, escape)
+    elif name == "ONBUILD" and start < end and not nested:
+        child = _split(line, span, start, end, escape, nested=True)
     return Statement(keyword, line, span, flags, args, is_json, pairs, child)
 
 

@@ -83,3 +83,8 @@ def test_hints_say_what_to_do() -> None:
     with pytest.raises(ViaductError) as caught:
         lowered("FROM alpine\nRUN --network=host x\n")
     assert caught.value.hint == "grant it with --allow network.host"
+
+
+def test_a_trigger_of_a_trigger_is_refused_however_deep_it_is() -> None:
+    with pytest.raises(ViaductError, match="Chaining ONBUILD"):
+        lowered("FROM scratch\n" + "ONBUILD " * 5000 + "RUN x\n")

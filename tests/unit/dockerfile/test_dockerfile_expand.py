@@ -165,3 +165,46 @@ def test_names_that_were_read_are_told() -> None:
 )
 def test_some_instructions_split_what_comes_out(text: str, words: list[str]) -> None:
     assert expand_words(text, ENV) == words
+
+
+@pytest.mark.parametrize(
+    ("form", "result"),
+    [
+        ("${long##PATTERN}", None),
+        ("${long%%PATTERN}", None),
+        ("${long#PATTERN}", None),
+        ("${long/PATTERN/x}", None),
+        ("${long//PATTERN/x}", None),
+        ("${lines//a*b/x}", None),
+        ("${long//a*a/x}", "x"),
+    ],
+)
+def test_no_pattern_takes_for_ever(form: str, result: str | None) -> None:
+    """With backtracking each star more would multiply the time by the length of the value."""
+    env = {"long": "a" * 50_000, "lines": "aaaa\n" * 20_000}
+    text = form.replace("PATTERN", "*a" * 30 + "b")
+    unchanged = env["lines" if "lines" in form else "long"]
+    assert expand_word(text, env) == (unchanged if result is None else result)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "$a" * 20_000,
+        "${a//?/$a}",
+        "${a//?/" + "b" * 2000 + "}",
+        "${a/x/}" * 2000,
+    ],
+)
+def test_what_grows_beyond_reason_is_refused(text: str) -> None:
+    """A few lines that double each other would take all memory."""
+    with pytest.raises(DockerfileError, match="substitution makes more than 262144 characters"):
+        expand_word(text, {"a": "a" * 1000})
+
+
+@pytest.mark.parametrize("opening", ["${a:-", "${a/", '"${a:-', "${a#"])
+def test_what_nests_beyond_reason_is_refused(opening: str) -> None:
+    with pytest.raises(DockerfileError, match="nested too deeply"):
+        expand_word(opening * 2000, {})
+    with pytest.raises(DockerfileError, match="nested too deeply"):
+        expand_words(opening * 2000, {})
