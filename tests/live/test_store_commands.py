@@ -251,6 +251,7 @@ def test_the_network_is_the_machines_or_none(busybox: str) -> None:
         (["--env-file", "/nonexistent"], "cannot read --env-file"),
         (["--platform", "linux/a/b/c"], "cannot parse platform"),
         (["-u", "nobody-here"], "unable to find user"),
+        (["--memory", "1g"], "unknown flag: --memory"),
     ],
 )
 def test_options_that_make_no_sense_are_told(busybox: str, options: list[str], said: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from viaduct.base.errors import UsageError
 from viaduct.cli import helptext, pflag
+from viaduct.cli.failure import with_status
 from viaduct.cli.misused import Misused
 from viaduct.cli.options import BUILDER, DEBUG, GLOBAL, HELP, declared
 from viaduct.cli.out import echo
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 class Command:
     """A command: `function` is called with the session, the positional arguments as `args`, and
     every option as a keyword. `aliases` are its other names; without `interspersed`, options end at
-    the first argument, as where that is followed by somebody else's command line."""
+    the first argument, as where that is followed by somebody else's command line. `misused` is the
+    exit status of a command line that cannot be read."""
 
     def __init__(
         self,
@@ -37,6 +39,7 @@ class Command:
         help: str,  # noqa: A002 - the word for it
         aliases: Sequence[str] = (),
         interspersed: bool = True,
+        misused: int = 1,
     ) -> None:
         self.name = name
         self.help = help
@@ -44,18 +47,22 @@ class Command:
         self.options, self.arguments = declared(function)
         self._function = function
         self._interspersed = interspersed
+        self._misused = misused
 
     @property
     def usage(self) -> str:
         return self.arguments.usage
 
     def run(self, path: str, args: Sequence[str], session: Session) -> None:
-        line = _read(self, path, args, session, interspersed=self._interspersed)
-        if line.last(HELP):
-            echo(helptext.command(self, path, self.aliases))
-            return
-        if complaint := self.arguments.complaint(len(line.rest)):
-            raise Misused(f"'{path}' {complaint}", self, path)
+        try:
+            line = _read(self, path, args, session, interspersed=self._interspersed)
+            if line.last(HELP):
+                echo(helptext.command(self, path, self.aliases))
+                return
+            if complaint := self.arguments.complaint(len(line.rest)):
+                raise Misused(f"'{path}' {complaint}", self, path)
+        except Misused as error:
+            raise with_status(error, self._misused) from error
         self._function(session, args=tuple(line.rest), **line.values(self.options))
 
 
@@ -104,12 +111,19 @@ def implements(
     help: str = "",  # noqa: A002 - the word for it
     aliases: Sequence[str] = (),
     interspersed: bool = True,
+    misused: int = 1,
 ) -> Callable[[Callable[..., None]], Command]:
     """Make a command of the function below, whose docstring is its help unless `help` is given."""
 
     def made(function: Callable[..., None]) -> Command:
         text = help or function.__doc__ or ""
-        return Command(name, function, help=text, aliases=aliases, interspersed=interspersed)
+        return Command(
+            *(name, function),
+            help=text,
+            aliases=aliases,
+            interspersed=interspersed,
+            misused=misused,
+        )
 
     return made
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _NOT_RUN = 125
 
 
-@implements("run", interspersed=False)
+@implements("run", interspersed=False, misused=_NOT_RUN)
 @switch("-d", "--detach", hidden=True, help="There is no daemon")
 @texts("--entrypoint", metavar="program", help="Run this instead of the image's ENTRYPOINT")
 @texts("-e", "--env", metavar="k[=v]", help="Set an environment variable, or take it from here")
