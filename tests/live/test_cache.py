@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -108,3 +110,29 @@ def test_caches_without_a_name_are_one_for_each_platform(context: Context, tmp_p
         assert (out / f"linux_{arch}/own.txt").read_text() == f"{arch}\n"
         seen.append((out / f"linux_{arch}/all.txt").read_text().split())
     assert sorted(map(len, seen)) == [1, 2]
+
+
+#: Each of these costs a build milliseconds, and is for work that a build from the cache has not.
+_FOR_WORK = (
+    *("click", "dataclasses", "rich", "secrets", "shutil", "subprocess", "tempfile", "urllib3"),
+    *("viaduct.export.files", "viaduct.export.layout", "viaduct.layer.extract"),
+    *("viaduct.ops.git", "viaduct.ops.http", "viaduct.ops.mounts", "viaduct.ops.ssh"),
+    *("viaduct.sandbox.emulate", "viaduct.sandbox.runtime", "viaduct.sandbox.spec"),
+)
+
+
+def test_a_build_in_which_nothing_changed_imports_only_what_it_needs(context: Context) -> None:
+    context.file("f", "x")
+    context.dockerfile("FROM BASE\nCOPY f /\nRUN cat /f\nWORKDIR /w\n")
+    built = context.build()
+    assert "CACHED" not in built.stderr
+    script = (
+        "import sys\n"
+        "from viaduct.cli.main import run\n"
+        "status = run('viaduct', ['build', '--progress=quiet', sys.argv[1]])\n"
+        f"print(status, *sorted(set({_FOR_WORK!r}) & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, context.root], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == "0\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import secrets
 import threading
 import time
 from pathlib import Path
@@ -28,9 +27,8 @@ from viaduct.export.image import PlatformResult
 from viaduct.graph.node import walk
 from viaduct.graph.ops import Exec
 from viaduct.oci import platform as platforms
-from viaduct.ops import ssh
+from viaduct.ops.attachments import Attachments, Secrets
 from viaduct.ops.exec import Bench
-from viaduct.ops.mounts import Attachments, Secrets
 from viaduct.ops.trees import Filesystem
 from viaduct.solve.engine import solve
 
@@ -280,6 +278,8 @@ def _attachments(opened: Shop, request: BuildRequest, stack: contextlib.ExitStac
     agents = {}
     for agent in request.ssh:
         if any(not _is_socket(path) for path in agent.paths):
+            from viaduct.ops import ssh
+
             agents[agent.id] = stack.enter_context(ssh.agent_with_keys(agent.paths))
         elif socket := (*agent.paths, opened.env.get("SSH_AUTH_SOCK", ""))[0]:
             agents[agent.id] = socket
@@ -314,5 +314,5 @@ def _result(done: exports.Exports, witness: _Witness) -> BuildResult:
         ),
         names=tuple(done.names),
         warnings=tuple(witness.warnings),
-        ref=secrets.token_hex(12),
+        ref=os.urandom(12).hex(),
     )

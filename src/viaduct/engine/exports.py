@@ -13,11 +13,9 @@ from viaduct.base.events import Warned
 from viaduct.base.values import Mutable, Value
 from viaduct.engine.request import STDIO
 from viaduct.engine.work import work
-from viaduct.export import destination, files, layout
 from viaduct.export.documents import rfc3339
 from viaduct.export.image import Annotations, Exported, ImageForm, export_image, reachable
 from viaduct.export.layers import LayerForm, Layers
-from viaduct.export.layout_directory import CREATED
 from viaduct.layer.compress import Compression
 from viaduct.oci import reference
 
@@ -190,6 +188,8 @@ class Exporter(Value):
         return [*names, *canonical] if output.name_canonical else list(names)
 
     def _layout(self, output: Output, done: Exports) -> None:
+        from viaduct.export import destination, layout
+
         shop = self.shop
         form = "oci image format" if output.kind == "oci" else "docker image format"
         created = self._created(output)
@@ -214,6 +214,8 @@ class Exporter(Value):
                 )
 
     def _archive(self, out: BinaryIO, exported: Exported, output: Output, *, docker: bool) -> None:
+        from viaduct.export import layout
+
         layout.write_archive(
             out,
             exported,
@@ -242,6 +244,8 @@ class Exporter(Value):
         return several if output.platform_split is None else output.platform_split
 
     def _local(self, output: Output) -> None:
+        from viaduct.export import destination, files
+
         with work(self.shop.sink, self.shop.stop, "exporting to client directory"):
             trees = self._trees()
             with destination.explained(output.dest):
@@ -256,6 +260,8 @@ class Exporter(Value):
                 )
 
     def _tar(self, output: Output) -> None:
+        from viaduct.export import destination, files
+
         shop = self.shop
         with (
             work(shop.sink, shop.stop, "exporting to client tarball") as job,
@@ -268,6 +274,8 @@ class Exporter(Value):
 
 def _dated(exported: Exported, created: str) -> Exported:
     """The image with the date that a layout gives its entry, as the metadata tells it."""
+    from viaduct.export.layout_directory import CREATED
+
     annotations = {CREATED: created, **exported.root.annotations}
     return Exported(
         msgspec.structs.replace(exported.root, annotations=annotations), exported.images

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -143,7 +141,7 @@ def _read(shop: Shop, request: BuildRequest, path: Path | None) -> Source:
         if request.dockerfile == STDIO:
             data = sys.stdin.buffer.read(_DOCKERFILE_LIMIT)
         elif path is None:
-            found = shop.downloads.fetch(request.dockerfile, stop=shop.stop)
+            found = shop.downloads().fetch(request.dockerfile, stop=shop.stop)
             data = shop.store.content.read(found.digest)
         else:
             try:
@@ -174,6 +172,9 @@ def _excludes(shop: Shop, root: Path, dockerfile: Path | None) -> tuple[tuple[st
 
 def _from_stdin(shop: Shop, request: BuildRequest) -> Inputs:
     """An archive is the context; anything else is a Dockerfile with an empty context."""
+    import shutil
+    import tempfile
+
     from viaduct.layer import extract
 
     with tempfile.TemporaryFile(dir=shop.store.root) as spool:
@@ -197,7 +198,7 @@ def _from_stdin(shop: Shop, request: BuildRequest) -> Inputs:
 def _from_url(shop: Shop, request: BuildRequest, url: str, materialize: Materialize) -> Inputs:
     from viaduct.layer import extract
 
-    found = shop.downloads.fetch(url, stop=shop.stop)
+    found = shop.downloads().fetch(url, stop=shop.stop)
     with shop.store.content.open(found.digest) as stream:
         archive = extract.is_archive(stream)
     if not archive:

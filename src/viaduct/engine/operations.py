@@ -10,8 +10,6 @@ from viaduct.graph.ops import Exec, File, GitSource, HttpSource, ImageSource, Lo
 from viaduct.oci import platform as platforms
 from viaduct.ops.exec import Bench, ExecOp
 from viaduct.ops.file import FileOp
-from viaduct.ops.git import GitOp
-from viaduct.ops.http import HttpOp
 from viaduct.ops.merge import MergeOp
 from viaduct.ops.source import ImageOp, LocalOp
 from viaduct.solve.plan import Record
@@ -44,9 +42,13 @@ class Operations(Value):
             case LocalSource():
                 return self._local(op)
             case HttpSource():
-                return HttpOp(node, op, shop.downloads, shop.trees)
+                from viaduct.ops.http import HttpOp
+
+                return HttpOp(node, op, shop.downloads(), shop.trees)
             case GitSource():
-                return GitOp(node, op, shop.repositories, shop.trees)
+                from viaduct.ops.git import GitOp
+
+                return GitOp(node, op, shop.repositories(), shop.trees)
             case Exec():
                 return ExecOp(node, op, self.bench)
             case File():

@@ -73,9 +73,9 @@ class EngineResolver(Mutable):
     def source_epoch(self, source: Edge) -> int | None:
         op = source.node.op
         if isinstance(op, GitSource):
-            return self.shop.repositories.commit_time(op)
+            return self.shop.repositories().commit_time(op)
         if isinstance(op, HttpSource):
-            return self.shop.downloads.fetch(op.url, stop=self.shop.stop).modified or None
+            return self.shop.downloads().fetch(op.url, stop=self.shop.stop).modified or None
         return None
 
     def _image(self, name: str, platform: Platform, shown: str) -> LoadedContext:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from typing import TYPE_CHECKING
 
@@ -10,18 +11,15 @@ from viaduct.base import home
 from viaduct.base.values import Value
 from viaduct.engine import collect
 from viaduct.engine.bases import Bases
-from viaduct.ops.git import Repositories
-from viaduct.ops.http import Downloads
 from viaduct.ops.trees import Trees
 from viaduct.registry import client as registry
 from viaduct.registry.push import push
-from viaduct.registry.transport import HTTPTransport
 from viaduct.sandbox import mounts
 from viaduct.sandbox.namespace import current
 from viaduct.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from viaduct.base.events import Sink
@@ -31,19 +29,22 @@ if TYPE_CHECKING:
     from viaduct.oci.digest import Digest
     from viaduct.oci.models import Descriptor
     from viaduct.oci.reference import Reference
+    from viaduct.ops.git import Repositories
+    from viaduct.ops.http import Downloads
     from viaduct.registry.client import Client
 
 
 class Shop(Value):
-    """The parts a build works with. `run` is a private in-memory directory that dies with us."""
+    """The parts a build works with. `run` is a private in-memory directory that dies with us;
+    `downloads` and `repositories` are made for the first who asks, since few builds need them."""
 
     env: Mapping[str, str]
     store: Store
     client: Client
     bases: Bases
     trees: Trees
-    downloads: Downloads
-    repositories: Repositories
+    downloads: Callable[[], Downloads]
+    repositories: Callable[[], Repositories]
     run: Path
     sink: Sink
     stop: Stop
@@ -98,20 +99,33 @@ def opened(request: BuildRequest, sink: Sink, stop: Stop, env: Mapping[str, str]
         )
         stack.callback(trees.close)
         agent = next((s.paths[0] for s in request.ssh if s.id == "default" and s.paths), "")
+        if request.ssh and not agent:
+            agent = env.get("SSH_AUTH_SOCK", "")
         yield Shop(
             env=env,
             store=store,
             client=client,
             bases=bases,
             trees=trees,
-            downloads=Downloads(root / "downloads", HTTPTransport(env), store.content),
-            repositories=Repositories(
-                root / "git", auth_sock=agent or env.get("SSH_AUTH_SOCK", "") if request.ssh else ""
-            ),
+            downloads=functools.cache(lambda: _downloads(root, env, store)),
+            repositories=functools.cache(lambda: _repositories(root, agent)),
             run=run,
             sink=sink,
             stop=stop,
         )
+
+
+def _downloads(root: Path, env: Mapping[str, str], store: Store) -> Downloads:
+    from viaduct.ops.http import Downloads
+    from viaduct.registry.transport import HTTPTransport
+
+    return Downloads(root / "downloads", HTTPTransport(env), store.content)
+
+
+def _repositories(root: Path, agent: str) -> Repositories:
+    from viaduct.ops.git import Repositories
+
+    return Repositories(root / "git", auth_sock=agent)
 
 
 def cores() -> int:

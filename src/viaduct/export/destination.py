@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 import sys
 from pathlib import Path
@@ -42,7 +41,7 @@ def opened(dest: str) -> Iterator[BinaryIO]:
             return
         path = Path(os.path.realpath(dest))
         path.parent.mkdir(parents=True, exist_ok=True)
-        temp = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        temp = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
         try:
             with open(temp, "xb", buffering=_BUFFER) as out:
                 yield out

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -120,7 +119,7 @@ class LayoutDirectory:
             return
         with self._explained():
             path.parent.mkdir(parents=True, exist_ok=True)
-            temp = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+            temp = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
             try:
                 with open(temp, "xb") as out:
                     write(out)

@@ -12,13 +12,8 @@ from viaduct.base.values import Value
 from viaduct.dockerfile.gotext import quote
 from viaduct.graph.node import canonical
 from viaduct.oci import digest as digests
-from viaduct.ops import stubs
 from viaduct.ops.content import tree_digest
-from viaduct.ops.copy import make_directories
-from viaduct.ops.mounts import attached
 from viaduct.ops.trees import Filesystem, LocalTree
-from viaduct.sandbox import etc, users
-from viaduct.sandbox.spec import BindMount, ContainerSpec
 from viaduct.solve.plan import CacheMap
 
 if TYPE_CHECKING:
@@ -29,7 +24,8 @@ if TYPE_CHECKING:
     from viaduct.graph.node import Node
     from viaduct.graph.ops import Exec
     from viaduct.oci.digest import Digest
-    from viaduct.ops.mounts import Attached, Attachments
+    from viaduct.ops.attachments import Attachments
+    from viaduct.ops.mounts import Attached
     from viaduct.sandbox.runtime import Runtime
     from viaduct.solve.plan import Job, Result
 
@@ -52,6 +48,7 @@ class ExecOp:
     """
 
     heavy = True
+    remote = False
 
     def __init__(self, node: Node, op: Exec, bench: Bench) -> None:
         self._node = node
@@ -90,6 +87,8 @@ class ExecOp:
         return digests.of("\n".join(found).encode())
 
     def run(self, inputs: Sequence[Result], job: Job) -> list[Filesystem]:
+        from viaduct.ops.mounts import attached
+
         root = self._op.mounts[0]
         base = Filesystem()
         if root.input >= 0:
@@ -103,6 +102,11 @@ class ExecOp:
             return [trees.commit(change)]
 
     def _execute(self, rootfs: Path, more: Attached, job: Job) -> None:
+        from viaduct.ops import stubs
+        from viaduct.ops.copy import make_directories
+        from viaduct.sandbox import etc, users
+        from viaduct.sandbox.spec import BindMount, ContainerSpec
+
         op = self._op
         network = "none" if op.network == "none" else "host"
         container = ContainerSpec(

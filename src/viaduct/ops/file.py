@@ -10,7 +10,6 @@ from viaduct.base.errors import BuildError, DockerfileError
 from viaduct.dockerfile.gomatch import BAD_PATTERN
 from viaduct.graph.node import canonical
 from viaduct.graph.ops import Copy, MakeDir, MakeFile, owner_id
-from viaduct.layer import extract
 from viaduct.oci import digest as digests
 from viaduct.ops import chmod
 from viaduct.ops.content import copy_digest
@@ -18,7 +17,6 @@ from viaduct.ops.copy import Target, copy_match, make_directories
 from viaduct.ops.rootpath import lstat, resolve
 from viaduct.ops.select import matches
 from viaduct.ops.trees import Filesystem, LocalTree
-from viaduct.sandbox import users
 from viaduct.solve.plan import CacheMap
 
 if TYPE_CHECKING:
@@ -39,6 +37,7 @@ class FileOp:
     """Evaluates a `File` node. Sources count by their selected content, the base by its key."""
 
     heavy = True
+    remote = False
 
     def __init__(self, node: Node, op: File, trees: Trees, hashes: HashCache) -> None:
         self._node = node
@@ -125,6 +124,8 @@ class FileOp:
         self, match: Match, where: bytes, root: Path, dest: str, target: Target, job: Job
     ) -> bool:
         """Extract the match into `dest` if it is an archive; whether it was one."""
+        from viaduct.layer import extract
+
         found = lstat(match.path)
         if found is None or not stat.S_ISREG(found.st_mode):
             return False
@@ -177,6 +178,8 @@ def _resolve_owner(root: Path, owner: Owner | None) -> tuple[int, int] | None:
     """Who the owner is in `root`; a name that is not there means 0, as BuildKit has it."""
     if owner is None:
         return None
+    from viaduct.sandbox import users
+
     uid = gid = 0
     if (number := owner_id(owner.user)) is not None:
         # A bare number names the group too; the image's passwd is not asked.

@@ -246,6 +246,8 @@ def _normal_modes(root: bytes) -> None:
 class GitOp(Source):
     """Evaluates a `GitSource` node; its key is the commit."""
 
+    remote = True
+
     def __init__(self, node: Node, op: GitSource, repositories: Repositories, trees: Trees) -> None:
         self._node = node
         self._op = op

@@ -7,7 +7,6 @@ the content store, under their digest.
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import hashlib
 import os
 import re
@@ -109,10 +108,12 @@ class Downloads:
             while count := response.readinto(buffer):
                 ingest.write(buffer[:count])
             digest, size = ingest.commit()
+        from email.utils import parsedate_to_datetime
+
         modified = 0
         with contextlib.suppress(ValueError, TypeError):
             stamp = response.headers.get("last-modified", "")
-            modified = int(email.utils.parsedate_to_datetime(stamp).timestamp())
+            modified = int(parsedate_to_datetime(stamp).timestamp())
         named = _FILENAME.search(response.headers.get("content-disposition", ""))
         return Download(
             digest,
@@ -139,6 +140,8 @@ class Downloads:
 
 class HttpOp(Source):
     """Evaluates an `HttpSource` node: a root file system that holds one file."""
+
+    remote = True
 
     def __init__(self, node: Node, op: HttpSource, downloads: Downloads, trees: Trees) -> None:
         self._node = node

@@ -25,6 +25,7 @@ class MergeOp:
     """
 
     heavy = False
+    remote = False
 
     def __init__(self, trees: Trees) -> None:
         self._trees = trees

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,53 +20,13 @@ from viaduct.sandbox.mounts import Bind, mounted
 from viaduct.sandbox.spec import BindMount, TmpfsMount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from viaduct.base.tasks import Stop
     from viaduct.graph.ops import Mount
-    from viaduct.ops.content import HashCache
-    from viaduct.ops.trees import Trees
+    from viaduct.ops.attachments import Attachments
     from viaduct.solve.plan import Job, Result
-    from viaduct.store.cache_mounts import CacheMount, CacheMounts
-
-_MAX_SECRET = 500 << 10
-
-
-class Attachments(Value):
-    """Where mounts come from. `secrets` reads a secret's value by id, None when there is none;
-    `agents` are ssh agent sockets by id. `run` is in memory and ours alone."""
-
-    trees: Trees
-    hashes: HashCache
-    caches: CacheMounts
-    secrets: Secrets
-    agents: Mapping[str, str]
-    run: Path
-
-
-class Secrets(Value):
-    """Secret values by id, read when a step needs them and kept nowhere."""
-
-    files: Mapping[str, Path]
-    variables: Mapping[str, str]
-
-    def read(self, name: str) -> bytes | None:
-        """The value, or None. Raises `BuildError` when it cannot be read or is too large."""
-        if name in self.variables:
-            return self.variables[name].encode("utf-8", "surrogateescape")
-        if name not in self.files:
-            return None
-        try:
-            with open(self.files[name], "rb") as file:
-                data = file.read(_MAX_SECRET + 1)
-        except OSError as error:
-            raise BuildError(
-                f"cannot read the secret {name!r}: {error.strerror}",
-                hint=f"check --secret id={name},src=…",
-            ) from error
-        if len(data) > _MAX_SECRET:
-            raise BuildError(f"the secret {name!r} is larger than 500 KiB")
-        return data
+    from viaduct.store.cache_mounts import CacheMount
 
 
 class Attached(Value):
@@ -206,7 +165,7 @@ class _Attacher:
         return (0, 0) if self._where.trees.squash_owner else (mount.uid, mount.gid)
 
     def _private(self) -> Path:
-        return self._where.run / secrets.token_hex(8)
+        return self._where.run / os.urandom(8).hex()
 
     def _filesystem(self, mount: Mount) -> Filesystem:
         """What the mount shows, as a file system; a person's directory is copied first, so that a

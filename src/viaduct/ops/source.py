@@ -24,6 +24,7 @@ class Source:
     """An op without inputs."""
 
     heavy = False
+    remote = False
 
     def content_digest(self, index: int, result: Result, job: Job) -> Digest:
         raise AssertionError("a source has no inputs to digest")

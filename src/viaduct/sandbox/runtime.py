@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import signal
 import subprocess
 from pathlib import Path
@@ -154,7 +153,7 @@ class Runtime(Value):
     @contextlib.contextmanager
     def _bundle(self, container: ContainerSpec) -> Iterator[Path]:
         """A directory with what the runtime reads; its name is the container's id."""
-        bundle = self.scratch / f"step-{secrets.token_hex(6)}"
+        bundle = self.scratch / f"step-{os.urandom(6).hex()}"
         resolv_conf, hosts = bundle / "resolv.conf", bundle / "hosts"
         document = spec.document(container, self.around, resolv_conf=resolv_conf, hosts=hosts)
         try:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from viaduct.base.tasks import Stop
     from viaduct.graph.node import Edge, Node
     from viaduct.oci.digest import Digest
-    from viaduct.solve.plan import CacheStore, Resolver, Result
+    from viaduct.solve.plan import CacheMap, CacheStore, Resolver, Result
 
 # Threads that wait for networks, locks and other people's work, besides those that compute.
 _WAITERS = 16
@@ -123,9 +123,17 @@ class Solver:
         while pending:
             current = pending.pop()
             if current.state is State.IDLE:
-                current.state = State.MAPPING
-                self._start(self._map, current)
+                if current.op.remote:
+                    current.state = State.MAPPING
+                    self._start(self._map, current)
+                else:
+                    self._mapped(current, current.op.cache_map(self.stop))
                 pending.extend(current.inputs)
+
+    def _mapped(self, vertex: Vertex, found: CacheMap) -> None:
+        vertex.map = found
+        vertex.state = State.INPUT_KEYS
+        self._ready.append(vertex)
 
     def _settle(self) -> None:
         """Move every vertex that something happened to as far as what is known allows.
@@ -278,10 +286,9 @@ class Solver:
             raise
 
     def _map(self, vertex: Vertex) -> None:
-        vertex.map = vertex.op.cache_map(self.stop)
+        found = vertex.op.cache_map(self.stop)
         with self._lock:
-            vertex.state = State.INPUT_KEYS
-            self._ready.append(vertex)
+            self._mapped(vertex, found)
             self._settle()
 
     def _digest_contents(self, vertex: Vertex) -> None:

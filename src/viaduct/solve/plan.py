@@ -66,8 +66,12 @@ class Op(Protocol):
     def heavy(self) -> bool:
         """Whether running it occupies a processor; such ops are bounded by the solver's `jobs`."""
 
+    @property
+    def remote(self) -> bool:
+        """Whether somebody else is asked for how it is keyed, which takes its time."""
+
     def cache_map(self, stop: Stop) -> CacheMap:
-        """How the op is keyed; sources may go to the network to find out."""
+        """How the op is keyed."""
 
     def content_digest(self, index: int, result: Result, job: Job) -> Digest:
         """Digest of what the op selects of input `index`; only for inputs in `by_content`."""

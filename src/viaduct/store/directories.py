@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 from typing import TYPE_CHECKING
 
@@ -120,7 +119,7 @@ class _Deletion:
             child = children.pop()
             if len(stack) >= _DEPTH:
                 # The name says whose it is, should we be killed before it is empty.
-                flat = f"{self._name}.{secrets.token_hex(8)}"
+                flat = f"{self._name}.{os.urandom(8).hex()}"
                 with contextlib.suppress(OSError):
                     os.chmod(child, 0o700, dir_fd=fd)
                     os.rename(child, flat, src_dir_fd=fd, dst_dir_fd=self._top)
@@ -189,7 +188,7 @@ class Trash:
 
     def put(self, path: Path) -> Path | None:
         """Move `path` here; None when there is nothing. Raises OSError."""
-        target = self._directory / f"{self._session.token}.{secrets.token_hex(6)}"
+        target = self._directory / f"{self._session.token}.{os.urandom(6).hex()}"
         try:
             path.rename(target)
         except FileNotFoundError:
@@ -200,7 +199,7 @@ class Trash:
         """Delete what `put` returned. What resists is set aside for `retry`."""
         if path is not None and not delete_tree(path):
             with contextlib.suppress(OSError):
-                path.rename(self._directory / f"{_STUCK}{secrets.token_hex(8)}")
+                path.rename(self._directory / f"{_STUCK}{os.urandom(8).hex()}")
 
     def throw(self, path: Path) -> None:
         """Delete the tree at `path`, if there is one. Raises OSError when it cannot be moved."""

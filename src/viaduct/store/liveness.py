@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -26,7 +25,7 @@ _POLL_SECONDS = 0.05
 def claim(directory: Path, prefix: str = "") -> tuple[str, int]:
     """Make a new locked file in `directory`; its name and descriptor. Raises OSError."""
     while True:
-        name = prefix + secrets.token_hex(10)
+        name = prefix + os.urandom(10).hex()
         fd = os.open(directory / name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(fd, fcntl.LOCK_EX)
         # Between the two calls somebody may have taken it for a dead process's file.

@@ -90,6 +90,7 @@ class FakeOp:
     def __init__(self, world: World, node: Node) -> None:
         self.world = world
         self.node = node
+        self.remote = isinstance(node.op, LocalSource)
 
     def cache_map(self, stop: Stop) -> CacheMap:
         op = self.node.op
