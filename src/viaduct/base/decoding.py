@@ -19,9 +19,12 @@ _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 
 def from_json(data: bytes | str, kind: type[T]) -> T:
-    """The value of a JSON document. Raises `msgspec.DecodeError` for what is no JSON, and its
-    subclass `msgspec.ValidationError` for what is no `kind`."""
-    value: T = _decoder(kind).decode(data)
+    """The value of a JSON document. Raises `msgspec.DecodeError` for what is no JSON or is nested
+    too deeply, and its subclass `msgspec.ValidationError` for what is no `kind`."""
+    try:
+        value: T = _decoder(kind).decode(data)
+    except RecursionError:
+        raise msgspec.DecodeError("JSON is nested too deeply") from None
     return value
 
 

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 def render(found: Inspected, template: str) -> str:
     """The template's output. Raises `UsageError` for a template that makes no sense, `ContentError`
-    for documents that are none."""
+    for documents that are none, or are nested too deeply."""
+    try:
+        return _rendered(found, template)
+    except RecursionError:
+        raise ContentError(f"the documents of {found.name} are nested too deeply") from None
+
+
+def _rendered(found: Inspected, template: str) -> str:
     several = len(found.configs) > 1
     images = {
         platform: record(_json(config, "image configuration"), IMAGE)

@@ -172,8 +172,10 @@ def ram_in_bytes(text: str) -> int:
         raise ValueError(text)
     if not re.fullmatch(r"b?|[kmgtp](?:i?b)?", suffix):
         raise ValueError(text)
-    scale = 1024 ** ("bkmgtp".index(suffix[0]) if suffix else 0)
-    return int(float(number) * scale)
+    size = float(number) * 1024 ** ("bkmgtp".index(suffix[0]) if suffix else 0)
+    if size >= 1 << 63:
+        raise ValueError(text)
+    return int(size)
 
 
 def clean(path: str) -> str:

@@ -29,6 +29,15 @@ _STREAMS = 8
 _DEEPEST = 8
 _BLOB_LIMIT = 64 << 20
 
+_MALFORMED = (
+    msgspec.DecodeError,
+    binascii.Error,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+)
+
 _SUBJECTS = ("com.docker.reference.digest", "vnd.docker.reference.digest")
 _PREDICATE = "in-toto.io/predicate-type"
 _STATEMENT = "application/vnd.in-toto+json"
@@ -143,7 +152,7 @@ def _predicate(place: Place, layer: Descriptor) -> Any:
             value = msgspec.json.decode(base64.b64decode(value["payload"]))
         # Sorted, as Go shows what it has no struct for.
         return msgspec.json.decode(msgspec.json.encode(value.get("predicate"), order="sorted"))
-    except (msgspec.DecodeError, binascii.Error, KeyError, TypeError, AttributeError) as error:
+    except _MALFORMED as error:
         raise ContentError(f"attestation {layer.digest} of {place} is malformed") from error
 
 

@@ -158,7 +158,7 @@ def owner_id(text: str) -> int | None:
     """
     if text in ("root", "-1"):
         return 0
-    if not re.fullmatch(r"[+-]?[0-9]+", text) or not -(1 << 31) <= int(text) < 1 << 31:
+    if not re.fullmatch(r"[+-]?[0-9]{1,20}", text) or not -(1 << 31) <= int(text) < 1 << 31:
         return None
     return int(text) & 0xFFFFFFFF
 

@@ -238,7 +238,7 @@ def sniff_media_type(data: bytes) -> str:
     """
     try:
         head = msgspec.json.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ContentError(f"manifest is not JSON: {error}") from error
     if not isinstance(head, dict):
         raise ContentError("manifest is not a JSON object")

@@ -32,7 +32,7 @@ from viaduct.registry.download import BlobReader, embedded
 from viaduct.registry.session import Call, Session
 from viaduct.registry.transport import HTTPTransport
 from viaduct.registry.upload import BlobUpload, Outcome
-from viaduct.registry.urls import next_page, with_query
+from viaduct.registry.urls import decimal, next_page, with_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -306,11 +306,11 @@ class Client:
         exchange = self.session.ask(endpoint, call, {200, *_HEAD_NO})
         exchange.close()
         kind = documents.plain_type(exchange.headers.get("content-type", ""))
-        size = exchange.headers.get("content-length", "")
+        size = decimal(exchange.headers.get("content-length", ""))
         named = _digest(exchange.headers.get("docker-content-digest", ""))
-        told = exchange.status == 200 and size.isdigit() and documents.is_known(kind)
-        if told and named and ref.digest in (None, named):
-            return Descriptor(media_type=kind, digest=named, size=int(size))
+        told = exchange.status == 200 and documents.is_known(kind)
+        if told and size is not None and named and ref.digest in (None, named):
+            return Descriptor(media_type=kind, digest=named, size=size)
         return self._get(endpoint, ref).descriptor
 
     def _get(self, endpoint: Endpoint, ref: Reference) -> RawManifest:

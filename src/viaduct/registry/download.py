@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from viaduct.base.errors import ContentError, RegistryError
 from viaduct.oci import digest as digests
 from viaduct.registry.failures import Broken
+from viaduct.registry.urls import decimal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +113,7 @@ class BlobReader(io.RawIOBase):
 
     def _check_length(self, exchange: Exchange) -> None:
         told = exchange.headers.get("content-length", "")
-        if told.isdigit() and int(told) != self._descriptor.size:
+        if decimal(told) not in (None, self._descriptor.size):
             self._drop()
             raise self._wrong(f"the registry has {told} bytes of it")
 

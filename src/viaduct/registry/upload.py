@@ -11,7 +11,7 @@ from viaduct.registry.auth import scope
 from viaduct.registry.failures import Refused, may_help_to_retry
 from viaduct.registry.session import Call
 from viaduct.registry.transport import Upload
-from viaduct.registry.urls import resolved, with_query
+from viaduct.registry.urls import decimal, resolved, with_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -135,9 +135,9 @@ class BlobUpload:
             raise RegistryError(
                 f"{self._what}: {self._endpoint.host} began an upload without a location"
             )
-        least = exchange.headers.get("oci-chunk-min-length", "")
-        if self._chunk and least.isdigit():
-            self._chunk = max(self._chunk, int(least))
+        least = decimal(exchange.headers.get("oci-chunk-min-length", ""))
+        if self._chunk and least is not None:
+            self._chunk = max(self._chunk, least)
         self._at(0)
 
     def _follow(self, exchange: Exchange) -> None:
@@ -218,7 +218,7 @@ class BlobUpload:
         except Refused:
             self._location = ""
             return
-        span = re.fullmatch(r"(?:bytes=)?0-(\d+)", exchange.headers.get("range", ""))
+        span = re.fullmatch(r"(?:bytes=)?0-(\d{1,18})", exchange.headers.get("range", ""))
         # Registries write 0-0 for one byte and for none: not worth the difference.
         if span is None or not 0 < int(span[1]) < self._descriptor.size:
             self._cancel()

@@ -80,6 +80,12 @@ def resolved(base: str, location: str) -> str:
     return target
 
 
+def decimal(text: str) -> int | None:
+    """The number in a header field, None for what is no number or beyond 64 bits."""
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
+    return number if 0 <= number < 1 << 63 else None
+
+
 def with_query(url: str, parameters: dict[str, str] | list[tuple[str, str]]) -> str:
     """`url` with more query parameters; those that it has are kept as they are."""
     bare, _, fragment = url.partition("#")

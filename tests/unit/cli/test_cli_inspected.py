@@ -223,3 +223,11 @@ def test_an_annotation_does_not_drive_the_terminal() -> None:
     shown = inspected.text(index(entry("amd64", AMD64, annotations=hostile)))
     assert "    a: " in shown
     assert not any(char in shown for char in "\x1b\x07\x9b")
+
+
+@pytest.mark.parametrize("depth", [800, 5000])
+def test_a_document_of_any_depth_ends_in_words(depth: int) -> None:
+    config = b'{"config":{"ExposedPorts":{"1":' + b"[" * depth + b"]" * depth + b"}}}"
+    found = msgspec.structs.replace(single(), configs={"linux/amd64": config})
+    with pytest.raises(ContentError, match="nested too deeply"):
+        inspected.formatted(found, "{{json .}}")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
+from viaduct.base import decoding
 from viaduct.base.errors import ContentError
 from viaduct.oci import digest as digests
 from viaduct.oci import media, models
@@ -148,3 +150,11 @@ def test_chain_ids_follow_the_specification() -> None:
     assert digests.chain(first, DIGEST) == digests.of(f"{first} {DIGEST}".encode())
     assert digests.algorithm(DIGEST) == "sha256"
     assert len(digests.encoded(DIGEST)) == 64
+
+
+def test_a_document_of_any_depth_ends_in_words() -> None:
+    data = b'{"x":' + b"[" * 5000 + b"]" * 5000 + b"}"
+    with pytest.raises(ContentError):
+        models.sniff_media_type(data)
+    with pytest.raises(msgspec.DecodeError, match="nested too deeply"):
+        decoding.from_json(data, models.PlatformSpec)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         ("app", None),
         ("4294967294", None),
         ("0x10", None),
+        ("9" * 5000, None),
         ("1.5", None),
         ("", None),
     ],

@@ -473,3 +473,20 @@ def test_a_stop_ends_a_wait_between_attempts(ours: str) -> None:
     with running_front(ours, answering("GET HEAD", "/", 503)) as front, pytest.raises(Canceled):
         bound.resolve(at(front.address, "app:1"))
     client.close()
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "\u00b2", "-1", "1e3"])
+def test_a_length_that_is_no_number_is_not_believed(client: Client, ours: str, number: str) -> None:
+    def boasting(exchange: Exchange) -> bool:
+        if exchange.command != "HEAD":
+            return False
+        exchange.send_response_only(200)
+        exchange.send_header("Content-Length", number)
+        exchange.send_header("Content-Type", media.OCI_MANIFEST)
+        exchange.send_header("Docker-Content-Digest", digests.of(b"x"))
+        exchange.end_headers()
+        exchange.close_connection = True
+        return True
+
+    with running_front(ours, boasting) as front, pytest.raises(Refused, match="no such repository"):
+        client.resolve(at(front.address, "app:missing"))

@@ -595,12 +595,32 @@ def send(host: str, data: bytes) -> bytes:
         "Content-Length: -1",
         "Content-Length: 1_0",
         "Transfer-Encoding: gzip, chunked",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\nContent-Length: 0",
     ],
 )
 def test_an_ambiguous_length_is_refused(ours: str, head: str) -> None:
     request = f"PUT /v2/app/manifests/1 HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\nabc"
     assert send(ours, request.encode()).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        b"0x3\r\nabc\r\n0\r\n\r\n",
+        b"+3\r\nabc\r\n0\r\n\r\n",
+        b"2\r\nabc\r\n0\r\n\r\n",
+        b" 3\r\nabcGET /v2/ HTTP/1.1\r\n0\r\n\r\n",
+        b"f" * 40 + b"\r\n",
+    ],
+)
+def test_chunks_that_others_would_cut_otherwise_are_refused(ours: str, chunks: bytes) -> None:
+    """Behind a proxy that reads them differently, one client could speak in another's name."""
+    head = b"PUT /v2/app/manifests/1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = send(ours, head + chunks)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"UNSUPPORTED" in answer
+    assert answer.count(b"HTTP/1.1 ") == 1
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ class Connection(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _respond
 
     def _body(self) -> Body:
-        encoding = (self.headers.get("Transfer-Encoding") or "").strip().lower()
+        encoding = ",".join(self.headers.get_all("Transfer-Encoding") or []).strip().lower()
         lengths = self.headers.get_all("Content-Length") or []
         if encoding:
             if encoding != "chunked" or lengths:
