@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_ESCAPES = re.compile(
+# Left to be compiled by the first text that has one: most commands print none.
+_ESCAPES = (
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movement, erasing
     r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\|$)"  # OSC: window titles, hyperlinks, clipboard
     r"|\x1b[PX^_][^\x1b]*(?:\x1b\\|$)"  # DCS, SOS, PM, APC strings
@@ -12,7 +13,7 @@ _ESCAPES = re.compile(
 )
 _COLOR = re.compile(r"\x1b\[[0-9;:]*m")
 # C0 without tab and newline, DEL, C1, and the characters that reorder text.
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROLS = "[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u202a-\u202e\u2066-\u2069]"
 
 
 def visible(text: str) -> str:
@@ -20,7 +21,7 @@ def visible(text: str) -> str:
     newlines stay."""
     if text.isascii() and text.isprintable():
         return text
-    return _CONTROLS.sub("", _ESCAPES.sub("", text))
+    return re.sub(_CONTROLS, "", re.sub(_ESCAPES, "", text))
 
 
 def colored(text: str) -> str:

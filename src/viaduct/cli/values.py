@@ -14,12 +14,13 @@ from viaduct.base.values import Value
 from viaduct.cli import csvline
 from viaduct.cli.pflag import suggestion
 from viaduct.engine.request import Annotation, RegistryOptions, Secret, SSHAgent
-from viaduct.graph.ops import Ulimit
 from viaduct.oci import platform as platforms
 from viaduct.oci import reference as references
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from viaduct.graph.ops import Ulimit
 
 _ULIMITS = frozenset(
     "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending "
@@ -179,6 +180,8 @@ def hosts(values: Iterable[str]) -> tuple[str, ...]:
 
 def ulimits(values: Iterable[str]) -> tuple[Ulimit, ...]:
     """`NAME=SOFT[:HARD]`, -1 for unlimited."""
+    from viaduct.graph.ops import Ulimit
+
     out: dict[str, Ulimit] = {}
     for value in values:
         name, equals, text = value.partition("=")

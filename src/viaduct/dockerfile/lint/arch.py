@@ -36,11 +36,11 @@ _FAMILIES = {
     "loong": "loong(?:arch)?64",
 }
 
-_TOKEN = re.compile(
+# These patterns are left to be compiled by the first text that needs them; many builds have none.
+_TOKEN = (
     r"(?<![A-Za-z0-9])(?:"
     + "|".join(f"(?P<{family}>{pattern})" for family, pattern in _FAMILIES.items())
-    + r")(?![A-Za-z0-9])",
-    re.IGNORECASE,
+    + r")(?![A-Za-z0-9])"
 )
 
 # Cheap: most instructions name no architecture, and this search costs a fifth of the exact one.
@@ -49,10 +49,9 @@ _HINT = re.compile(r"64|86|armv|arm32|armhf|armel|armeabi|arm-|thumb|s390|mips",
 # In the name of a stage or a file a short word says enough.
 _SHORT = re.compile(r"(?<![A-Za-z0-9])(?:386|arm|ppc64|mips|riscv|x86|x32)(?![A-Za-z0-9])")
 
-_FOREIGN_SYSTEM = re.compile(
+_FOREIGN_SYSTEM = (
     r"(?<![a-z])(?:windows|win(?:32|64)?|darwin|mac(?:os|osx)?|apple|mingw(?:32|64)?|w64|msvc|osx"
-    r"|freebsd|openbsd|netbsd|linux-android|efi|uefi|ovmf|bios)(?![a-z])",
-    re.IGNORECASE,
+    r"|freebsd|openbsd|netbsd|linux-android|efi|uefi|ovmf|bios)(?![a-z])"
 )
 
 _SELECTOR = re.compile(
@@ -76,7 +75,7 @@ def tokens(text: str) -> list[ArchToken]:
         return []
     return [
         ArchToken(match.start(), match.end(), match[0], match.lastgroup or "")
-        for match in _TOKEN.finditer(text)
+        for match in re.finditer(_TOKEN, text, re.IGNORECASE)
     ]
 
 
@@ -87,7 +86,7 @@ def families(text: str) -> set[str]:
 
 def names_architecture(text: str) -> bool:
     """Whether `text` names an architecture."""
-    return bool(_HINT.search(text)) and _TOKEN.search(text) is not None
+    return bool(_HINT.search(text)) and re.search(_TOKEN, text, re.IGNORECASE) is not None
 
 
 def names_target(text: str) -> bool:
@@ -102,4 +101,4 @@ def selects(text: str) -> bool:
 
 def for_another_system(text: str) -> bool:
     """Whether `text` names something that is not for Linux, whatever its machine."""
-    return _FOREIGN_SYSTEM.search(text) is not None
+    return re.search(_FOREIGN_SYSTEM, text, re.IGNORECASE) is not None
