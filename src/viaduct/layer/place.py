@@ -55,15 +55,18 @@ class Placer:
             case _:
                 raise ValueError(f"{entry.kind} is not made here")
 
+    def owner(self, entry: Entry) -> tuple[int, int] | None:
+        """Whom a member belongs to (uid, gid); None leaves it to whoever makes it."""
+        return None if self._squash_owner else self._owner or (entry.uid, entry.gid)
+
     def dress(self, fd: int, entry: Entry) -> None:
         """Give an open file or directory the owner, attributes and mode of `entry`."""
         # In this order: a new owner clears capabilities and set-id bits.
-        if not self._squash_owner:
-            uid, gid = self._owner or (entry.uid, entry.gid)
+        if (owner := self.owner(entry)) is not None:
             try:
-                os.fchown(fd, uid, gid)
+                os.fchown(fd, *owner)
             except OSError as error:
-                raise _unmapped(error, entry, uid, gid) from error
+                raise _unmapped(error, entry, *owner) from error
         if entry.xattrs:
             _set_attributes(fd, entry)
         os.fchmod(fd, entry.mode)
@@ -94,25 +97,25 @@ class Placer:
 
     def _dress_special(self, directory: int, name: bytes, entry: Entry) -> None:
         """Metadata of what cannot be opened: a symbolic link (no mode) or a FIFO."""
-        if not self._squash_owner:
-            uid, gid = self._owner or (entry.uid, entry.gid)
+        if (owner := self.owner(entry)) is not None:
             try:
-                os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
+                os.chown(name, *owner, dir_fd=directory, follow_symlinks=False)
             except OSError as error:
-                raise _unmapped(error, entry, uid, gid) from error
+                raise _unmapped(error, entry, *owner) from error
         if entry.kind is not Kind.SYMLINK:
             os.chmod(name, entry.mode, dir_fd=directory)
-        time = _representable(entry.mtime_ns)
+        time = representable(entry.mtime_ns)
         os.utime(name, ns=(time, time), dir_fd=directory, follow_symlinks=False)
 
 
 def set_time(fd: int, mtime_ns: int) -> None:
-    """Set both times of an open file or directory; a time beyond reason becomes 1970."""
-    time = _representable(mtime_ns)
+    """Set both times of an open file or directory."""
+    time = representable(mtime_ns)
     os.utime(fd, ns=(time, time))
 
 
-def _representable(ns: int) -> int:
+def representable(ns: int) -> int:
+    """A time as the kernel takes it; one beyond reason becomes 1970."""
     return ns if -_INT64 <= ns < _INT64 else 0
 
 

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Final
 from viaduct.base.errors import ContentError
 from viaduct.layer import place, tree
 from viaduct.layer.entry import Entry, Kind
+from viaduct.layer.partner import Partner
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 #: Open directories at a time; several layers may be unpacked at once with 1024 descriptors.
@@ -95,9 +97,11 @@ class Rooted:
         self._followed: set[bytes] = set()
         self._lower = -1 if lower is None else os.open(lower, _DIRECTORY)
         self._root = Directory(b"", os.open(upper, _DIRECTORY), lower_shows=self._lower >= 0)
+        self._partner = Partner(self._root.fd, placer)
         self._forget()
 
     def close(self) -> None:
+        self._partner.close()
         self._forget()
         os.close(self._root.fd)
         if self._lower >= 0:
@@ -139,6 +143,7 @@ class Rooted:
 
     def status(self, directory: Directory, name: bytes) -> os.stat_result | None:
         """What `upper` has there, whiteouts included."""
+        self._partner.wait_for(directory.path, name)
         return tree.status_at(directory.fd, name)
 
     def lower_status(self, directory: Directory, name: bytes) -> os.stat_result | None:
@@ -148,6 +153,20 @@ class Rooted:
         return tree.status_at(self._lower, join(directory.path, name))
 
     # --- changing --------------------------------------------------------------------------------
+
+    def make(
+        self, directory: Directory, name: bytes, entry: Entry, content: Iterable[memoryview]
+    ) -> None:
+        """Make anything but a directory or a hard link, instead of what `upper` has there."""
+        self._partner.wait_for(directory.path, name)
+        if self._partner.wants(entry) and not _exists(directory.fd, name):
+            self._partner.take(directory.path, name, entry, content)
+            return
+        try:
+            self._placer.make(directory.fd, name, entry, content)
+        except FileExistsError:
+            self.remove(directory, name)
+            self._placer.make(directory.fd, name, entry, content)
 
     def make_directory(self, directory: Directory, name: bytes, entry: Entry) -> None:
         """Make a directory, or give an existing one the metadata of `entry`."""
@@ -173,6 +192,7 @@ class Rooted:
         if not stat.S_ISDIR(status.st_mode):
             os.unlink(name, dir_fd=directory.fd)
             return
+        self._partner.wait()
         path = join(directory.path, name)
         self._forget(keep=directory)
         below = path + b"/"
@@ -223,6 +243,7 @@ class Rooted:
 
     def restore_times(self) -> None:
         """Give the directories their times; call when everything is made."""
+        self._partner.wait()
         for path in sorted(self._times):
             place.set_time(self.directory(path).fd, self._times[path])
 
@@ -324,6 +345,10 @@ class Rooted:
         self._known = {b"": self._root}
         if keep is not None:
             self._open[keep.path] = keep
+
+
+def _exists(directory: int, name: bytes) -> bool:
+    return os.access(name, os.F_OK, dir_fd=directory, follow_symlinks=False)
 
 
 def _not_a_directory(directory: Directory, name: bytes) -> ContentError:

@@ -61,11 +61,7 @@ class Unpacker:
         if entry.kind is Kind.DIRECTORY:
             self._rooted.make_directory(directory, name, entry)
             return
-        try:
-            self._placer.make(directory.fd, name, entry, content)
-        except FileExistsError:
-            self._rooted.remove(directory, name)
-            self._placer.make(directory.fd, name, entry, content)
+        self._rooted.make(directory, name, entry, content)
 
     def _link(self, path: bytes, entry: Entry) -> None:
         source, source_name = self.locate(clean(entry.link))
