@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import tarfile
 from typing import TYPE_CHECKING
@@ -21,6 +22,25 @@ def test_a_link_to_a_context_is_that_context(context: Context, tmp_path: Path) -
     context.dockerfile("FROM scratch\nCOPY . /o/\n")
     (tmp_path / "link").symlink_to(context.root)
     assert "o/d/f" in build_tree(context, where=str(tmp_path / "link"))
+
+
+def test_what_cannot_be_read_is_named_and_may_be_ignored(context: Context) -> None:
+    """A path of more than 4095 bytes cannot be opened, not even by root."""
+    context.dockerfile("FROM scratch\nCOPY . /\n")
+    deep = os.open(context.root, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("d" * 250, dir_fd=deep)
+        below = os.open("d" * 250, os.O_RDONLY, dir_fd=deep)
+        os.close(deep)
+        deep = below
+    os.close(deep)
+    failed = context.build(check=False)
+    assert failed.status == 1
+    assert f"cannot read {'d' * 200}…: File name too long\n" in failed.stderr
+    assert "hint: make it readable, or leave it out with .dockerignore" in failed.stderr
+    assert "Dockerfile:2" in failed.stderr
+    context.file(".dockerignore", "dddd*\n")
+    context.build()
 
 
 def test_a_dockerfile_that_links_to_itself_is_told(context: Context) -> None:

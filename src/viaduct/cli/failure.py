@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from typing import TYPE_CHECKING
 
 from viaduct.base.errors import Canceled, ViaductError
@@ -52,6 +53,14 @@ def explain(error: BaseException, *, debug: bool) -> str:
     return "\n".join(_lines(error, debug=debug)) + "\n"
 
 
+def _is_nowhere() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
+
+
 def _lines(error: BaseException, *, debug: bool) -> Iterator[str]:
     if debug and not isinstance(error, KeyboardInterrupt):
         import traceback
@@ -59,6 +68,10 @@ def _lines(error: BaseException, *, debug: bool) -> Iterator[str]:
         yield "".join(traceback.format_exception(error)).rstrip()
     if isinstance(error, KeyboardInterrupt):
         yield "ERROR: canceled"
+        return
+    if isinstance(error, FileNotFoundError) and _is_nowhere():
+        yield "ERROR: the current directory is not there any more"
+        yield 'hint: change to another one, or to its successor: cd "$PWD"'
         return
     if not isinstance(error, ViaductError):
         detail = f"{type(error).__name__}: {error}".rstrip(": ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -22,7 +24,7 @@ from viaduct.oci import elf, models, platform, reference
 from viaduct.ops.select import Tree, matches, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from viaduct.dockerfile.options import Lowered, StageBase
@@ -156,26 +158,27 @@ def _binaries(root: Path, matcher: Matcher, sources: tuple[str, ...]) -> tuple[B
     """The ELF programs and libraries that these sources select from the context."""
     tree = Tree(os.fsencode(root), matcher, local=True)
     out: list[Binary] = []
-    seen = 0
+    for path in itertools.islice(_selected(tree, sources), _MOST_FILES):
+        if path is None:
+            continue
+        with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
+            if machine := elf.architecture(file.read(elf.HEADER_SIZE)):
+                name = os.fsdecode(path[len(tree.root) :].lstrip(b"/"))
+                out.append(Binary(name, machine))
+    return tuple(out)
+
+
+def _selected(tree: Tree, sources: tuple[str, ...]) -> Iterator[bytes | None]:
+    """The files of the sources: the path of one that may be a program, None for any other.
+
+    What is not there or cannot be read is for the step that copies it to tell.
+    """
     for source in sources:
         copy = Copy(input=0, source=f"/{source.lstrip('/')}", dest="/")
-        try:
-            found = matches(tree, copy)
-        except ViaductError:
-            continue
-        for match in found:
-            for entry in walk(tree, match):
-                seen += 1
-                if seen > _MOST_FILES:
-                    return tuple(out)
-                if not _may_be_program(entry.path, entry.info):
-                    continue
-                with open(entry.path, "rb", buffering=0) as file:
-                    machine = elf.architecture(file.read(elf.HEADER_SIZE))
-                if machine:
-                    name = os.fsdecode(entry.path[len(tree.root) :].lstrip(b"/"))
-                    out.append(Binary(name, machine))
-    return tuple(out)
+        with contextlib.suppress(ViaductError, OSError):
+            for match in matches(tree, copy):
+                for entry in walk(tree, match):
+                    yield entry.path if _may_be_program(entry.path, entry.info) else None
 
 
 def _may_be_program(path: bytes, info: os.stat_result) -> bool:

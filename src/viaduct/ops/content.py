@@ -11,6 +11,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Protocol
 
+from viaduct.base.errors import BuildError
 from viaduct.oci import digest as digests
 from viaduct.ops.select import Tree, matches, walk
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from viaduct.ops.select import Entry, Pattern
 
 _BUFFER = 1 << 20
+#: So much of a file's name is shown in an error.
+_SHOWN = 200
 #: What belongs to the machine, or to the overlay that holds a snapshot.
 _FOREIGN = ("user.overlay.", "trusted.", "security.selinux", "system.")
 
@@ -75,14 +78,26 @@ def copy_digest(
     """The digest of everything `copy` selects of `tree`.
 
     `cache` None hashes every file; `progress` is told the bytes of each. Raises what `matches`
-    raises, and OSError.
+    raises, and `BuildError` for what cannot be read.
     """
     hasher = hashlib.sha256()
-    for match in matches(tree, copy, include=include, exclude=exclude):
-        _add_match_name(hasher, match.path, match.name)
-        for entry in walk(tree, match, include=include, exclude=exclude):
-            _add_entry(hasher, tree, entry, cache, progress)
+    try:
+        for match in matches(tree, copy, include=include, exclude=exclude):
+            _add_match_name(hasher, match.path, match.name)
+            for entry in walk(tree, match, include=include, exclude=exclude):
+                _add_entry(hasher, tree, entry, cache, progress)
+    except OSError as error:
+        raise _unreadable(error, tree) from error
     return digests.from_hash(hasher)
+
+
+def _unreadable(error: OSError, tree: Tree) -> BuildError:
+    name = os.fsdecode(os.fsencode(error.filename or b"").removeprefix(tree.root + b"/"))
+    shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…"
+    return BuildError(
+        f"cannot read {shown}: {error.strerror}",
+        hint="make it readable, or leave it out with .dockerignore" if tree.local else "",
+    )
 
 
 def tree_digest(

@@ -189,6 +189,29 @@ def test_a_signal_unwinds_and_names_itself_in_the_status(
     assert (process.returncode, out, err) == (status, "cleaned up\n", "ERROR: canceled\n")
 
 
+def test_a_current_directory_that_is_gone_is_told(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = subprocess.run(
+        [
+            "sh",
+            "-c",
+            'cd "$1" && rmdir "$1" && "$2" -m viaduct build .',
+            "sh",
+            gone,
+            sys.executable,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.endswith(
+        "ERROR: the current directory is not there any more\n"
+        'hint: change to another one, or to its successor: cd "$PWD"\n'
+    )
+
+
 def test_help_is_a_command_too(viaduct: Run) -> None:
     for words in ((), ("build",), ("imagetools", "inspect"), ("run",)):
         done = viaduct("help", *words)
