@@ -35,10 +35,13 @@ from viaduct.store.records import Records
 from viaduct.store.snapshots import Snapshots
 
 if TYPE_CHECKING:
+    import sqlite3
     from pathlib import Path
 
 _BALLAST = 512 << 10
 _FOLDERS = ("content", "snapshots", "cachemounts", "leases", "sessions", "locks", "trash")
+# What is in these has no name but the one that the database gives it.
+_UNNAMED = ("snapshots", "cachemounts")
 # What others of the house make below the root.
 _ADDED = ("git", "downloads", "viaduct.db", "viaduct.db-wal", "viaduct.db-shm")
 
@@ -79,7 +82,18 @@ class Store(Value):
         trash = Trash(root / "trash", session)
         leases = Leases(root / "leases")
         content = ContentStore(root / "content", used_since=leases.used_since, clock=leases.now)
-        database = Database(root / "viaduct.db", setup=lambda db: restore(db, content, time.time()))
+        strays: list[Path | None] = []
+
+        def begin(db: sqlite3.Connection) -> None:
+            restore(db, content, time.time())
+            # Only the database that was lost knew what these are.
+            strays.extend(
+                trash.put(path) for name in _UNNAMED for path in list((root / name).iterdir())
+            )
+
+        database = Database(root / "viaduct.db", setup=begin)
+        for stray in strays:
+            trash.empty(stray)
         locks = root / "locks"
         snapshots = Snapshots(
             root / "snapshots",

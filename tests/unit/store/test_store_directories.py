@@ -195,6 +195,27 @@ def test_a_store_opens_where_nothing_was_and_where_much_is(root: Path) -> None:
         partner.finish()
 
 
+def test_what_only_a_lost_database_knew_is_cleared_away(root: Path) -> None:
+    """As its error says: move it away, and everything is built again."""
+    store = Store.open(root)
+    for number in range(3):
+        active = store.snapshots.prepare(None)
+        (active.fs / "file").write_text(str(number))
+        store.snapshots.commit(active)
+    with store.cache_mounts.acquire("id", "linux/amd64", "shared") as mount:
+        (mount.path / "cached").touch()
+    store.close()
+    for path in root.glob("viaduct.db*"):
+        path.unlink()
+    store = Store.open(root)
+    assert [*(root / "snapshots").iterdir(), *(root / "cachemounts").iterdir()] == []
+    assert os.listdir(root / "trash") == []
+    store.snapshots.commit(store.snapshots.prepare(None))
+    with store.cache_mounts.acquire("id", "linux/amd64", "shared") as mount:
+        assert mount.fresh
+    store.close()
+
+
 def test_a_new_state_has_its_ballast_before_anything_can_fill_the_disk(root: Path) -> None:
     store = Store.open(root)
     assert (root / "ballast").exists()
