@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from viaduct.layer.partner_program import File
     from viaduct.layer.place import Placer
 
-#: A batch has so many files and bytes of content at most; larger files are not taken.
-_FILES: Final = 64
-_BYTES: Final = 256 << 10
+#: A batch has so many files and bytes of content at most. It is large, so that the processes are
+#: mostly in different directories, which only one at a time can change; an answer is one byte.
+#: Larger files are not taken.
+_FILES: Final = 250
+_BYTES: Final = 1 << 20
 _LARGEST: Final = 64 << 10
 
 #: Batches that fit into the memory: one that is being filled, and what is on its way.
