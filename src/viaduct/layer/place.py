@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _INT64: Final = 1 << 63
 
-_ATTRIBUTES: Final = frozenset(
-    (b"security.capability", b"system.posix_acl_access", b"system.posix_acl_default")
-)
-
 
 class Placer:
     """Makes members. `owner` (uid, gid) overrides that of every member; with `squash_owner` all
@@ -138,7 +134,7 @@ def _is_welcome(name: bytes) -> bool:
     """Whether an archive may set this attribute: not those that steer overlayfs or us."""
     if name.startswith(b"user."):
         return not name.startswith((b"user.overlay.", b"user.viaduct."))
-    return name in _ATTRIBUTES
+    return name in tree.COPIED
 
 
 def _write(fd: int, piece: Piece) -> None:

@@ -1,12 +1,15 @@
 """How a layer lies on disk: a directory in overlayfs's upper form, described as entries.
 
 A whiteout is a character device 0/0, and an opaque directory carries `user.overlay.opaque=y`, as
-overlayfs has them when it is mounted with `userxattr`. A device node, which no user namespace may
-make, is an empty file whose attribute `user.viaduct.device` says what it stands for.
+overlayfs has them when it is mounted with `userxattr`. Where no such device can be made (on an
+overlay), a whiteout is a socket with the mode 01000 instead, which overlayfs does not understand. A
+device node, which no user namespace may make, is an empty file whose attribute
+`user.viaduct.device` says what it stands for.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING, Final
@@ -33,12 +36,38 @@ _INCOMPLETE: Final = tuple(
 
 _NONE: Final[Mapping[bytes, bytes]] = {}
 _CAPABILITY: Final = b"security.capability"
+#: What a file on this machine may have of attributes beside `user.*`.
+COPIED: Final = frozenset((_CAPABILITY, b"system.posix_acl_access", b"system.posix_acl_default"))
+_WHITEOUT_SOCKET: Final = stat.S_IFSOCK | 0o1000
 _BLOCK: Final = 1 << 20
 _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 def is_whiteout(status: os.stat_result) -> bool:
+    if status.st_mode == _WHITEOUT_SOCKET:
+        return True
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+
+
+def make_whiteout(directory: int, name: bytes) -> None:
+    """Hide `name` in the open directory, where nothing may be yet. Raises OSError."""
+    try:
+        os.mknod(name, stat.S_IFCHR, 0, dir_fd=directory)
+    except FileExistsError:
+        raise
+    except OSError:
+        os.mknod(name, _WHITEOUT_SOCKET, dir_fd=directory)
+
+
+def mark_opaque(fd: int) -> bool:
+    """Mark an open directory as hiding what is below it; false where the mark cannot be made."""
+    try:
+        os.setxattr(fd, OPAQUE, b"y")
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EACCES, errno.ENOTSUP):
+            raise
+        return False
+    return True
 
 
 def is_opaque(attributes: Mapping[bytes, bytes]) -> bool:
@@ -74,6 +103,16 @@ def portable(attributes: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     if _CAPABILITY in attributes:
         kept[_CAPABILITY] = _unrooted(attributes[_CAPABILITY])
     return kept
+
+
+def copied(attributes: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """Those attributes that a copy on this machine has as well: what is in a layer, what we note
+    for ourselves, and access lists, but not what overlayfs notes."""
+    return {
+        name: value
+        for name, value in attributes.items()
+        if name in COPIED or (name.startswith(b"user.") and not name.startswith(b"user.overlay."))
+    }
 
 
 def _unrooted(capability: bytes) -> bytes:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from viaduct.base.errors import BuildError
 from viaduct.base.values import Value
+from viaduct.layer.copies import copy_content
 from viaduct.layer.tree import DEVICE, describe, device_note
 from viaduct.ops.content import xattrs
 from viaduct.ops.rootpath import is_directory, lstat, resolve
@@ -23,8 +24,6 @@ from viaduct.ops.select import walk
 
 if TYPE_CHECKING:
     from viaduct.ops.select import Entry, Match, Pattern, Tree
-
-_CHUNK = 1 << 20
 
 
 class ModeChange(Protocol):
@@ -209,7 +208,7 @@ class _Copier:
                 self._clear(path)
                 fd = os.open(path, flags, mode & 0o777)
             try:
-                _copy_data(source, fd, entry.info)
+                copy_content(source, fd, entry.info)
                 self._own(fd, entry.info)
                 # The umask of this process may have taken bits away, and chown takes set-id bits.
                 os.fchmod(fd, mode)
@@ -289,52 +288,3 @@ def unmapped(error: OSError, uid: int, gid: int) -> Exception:
 
 def _is_below(rel: bytes, directory: bytes) -> bool:
     return not directory or rel.startswith(directory + b"/")
-
-
-def _copy_data(source: int, dest: int, info: os.stat_result) -> None:
-    size = info.st_size
-    if size <= _CHUNK:
-        data = os.read(source, _CHUNK + 1)
-        if len(data) <= _CHUNK:
-            if data:
-                os.write(dest, data)
-            return
-        os.lseek(source, 0, os.SEEK_SET)
-    if info.st_blocks * 512 < size:
-        _copy_sparse(source, dest, size)
-        return
-    copied = 0
-    try:
-        while count := os.copy_file_range(source, dest, 1 << 30):
-            copied += count
-    except OSError as error:
-        unsupported = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
-        if copied or error.errno not in unsupported:
-            raise
-        while data := os.read(source, _CHUNK):
-            _write_all(dest, data)
-
-
-def _copy_sparse(source: int, dest: int, size: int) -> None:
-    at = 0
-    while at < size:
-        try:
-            start = os.lseek(source, at, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno != errno.ENXIO:
-                raise
-            break
-        at = os.lseek(source, start, os.SEEK_HOLE)
-        os.lseek(source, start, os.SEEK_SET)
-        os.lseek(dest, start, os.SEEK_SET)
-        left = at - start
-        while left and (data := os.read(source, min(left, _CHUNK))):
-            _write_all(dest, data)
-            left -= len(data)
-    os.ftruncate(dest, size)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
