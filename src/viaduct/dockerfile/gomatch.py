@@ -72,13 +72,21 @@ def is_malformed(pattern: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _compile(pattern: str) -> re.Pattern[str]:
-    """An expression for a well-formed pattern. Raises ValueError for others."""
+    """An expression for a well-formed pattern. Raises ValueError for others.
+
+    What stands between two stars is matched at its first place and no other: all of them, one
+    after the other, would take for ever where there are many stars.
+    """
     out: list[str] = []
-    at = 0
+    at, star = 0, -1
     while at < len(pattern):
         char = pattern[at]
         at += 1
         if char == "*":
+            if star >= 0:
+                out[star] = "(?>[^/]*?"
+                out.append(")")
+            star = len(out)
             out.append("[^/]*")
         elif char == "?":
             out.append("[^/]")

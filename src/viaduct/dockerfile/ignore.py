@@ -95,10 +95,13 @@ class Matcher:
         return any(group.may_match_below(directory) for group in undecided)
 
     def _state(self, directory: str) -> tuple[bool, int]:
-        known = self._directories.get(directory)
-        if known is None:
-            parent = self._state(directory.rpartition("/")[0])
-            known = self._directories[directory] = self._decide(directory, parent[1])
+        # Without recursion: directories may be as deep as a path is long.
+        unknown = []
+        while (known := self._directories.get(directory)) is None:
+            unknown.append(directory)
+            directory = directory.rpartition("/")[0]
+        for below in reversed(unknown):
+            known = self._directories[below] = self._decide(below, known[1])
         return known
 
     def _decide(self, path: str, parent_bits: int) -> tuple[bool, int]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from viaduct.base.errors import DockerfileError
+from viaduct.dockerfile import gaps
 from viaduct.dockerfile.gomatch import BAD_PATTERN, match
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _LETTERS = {
     "S": r"[^\t\n\f\r ]",
     "z": r"\Z",
 }
+_STAR_IN_CLASS = "\\[^/]*"
 _WILD = re.compile(r"[*?\[\]\\^]")
 
 
@@ -35,9 +37,10 @@ class Pattern(msgspec.Struct, frozen=True):
     """A compiled pattern.
 
     `text` is the clean pattern without `!`, which is `exception`. `kind` says how it matches:
-    `exact`, `prefix`, `suffix` (with `text` less its `**`), `regex` (by `expression`) or `bad`.
-    `depth` is the number of slashes that a `regex` needs in a path, -1 for any; `floating` means
-    that it is about the last `depth + 1` components of a longer path, too.
+    `exact`, `prefix`, `suffix` (with `text` less its `**`), `regex` (by `expression`), `gaps` (by
+    the `parts` of one) or `bad`. `depth` is the number of slashes that a `regex` needs in a path,
+    -1 for any; `floating` means that it is about the last `depth + 1` components of a longer path,
+    too.
     """
 
     text: str
@@ -46,6 +49,7 @@ class Pattern(msgspec.Struct, frozen=True):
     expression: str = ""
     depth: int = -1
     floating: bool = False
+    parts: tuple[str, ...] = ()
 
     @property
     def fixed(self) -> str:
@@ -70,26 +74,31 @@ def compile_pattern(text: str) -> Pattern:
     except ValueError:
         raise DockerfileError(f"{BAD_PATTERN}: {text}") from None
     try:
-        kind, expression = _translate(text)
+        kind, parts = _translate(text)
+        expression = "".join(parts)
         if kind == "regex":
             re.compile(expression)
     except (ValueError, re.error):
         return Pattern(text, exception, "bad")
     if kind != "regex":
         return Pattern(text, exception, kind)
-    floating = expression.startswith("(?:.*/)?")
+    if gaps.too_many(parts):
+        # A star inside of brackets comes out as a gap of its own, which nobody means.
+        kind = "bad" if _STAR_IN_CLASS in parts else "gaps"
+        return Pattern(text, exception, kind, parts=tuple(parts))
+    floating = expression.startswith(gaps.DIRECTORIES)
     if floating:
-        expression = expression.removeprefix("(?:.*/)?")
+        expression = expression.removeprefix(gaps.DIRECTORIES)
     # Without `**` and without classes, which may match a slash, every slash stands for itself.
     settled = ".*" not in expression and "[" not in expression.replace("[^/]", "")
     if floating and not settled:
-        return Pattern(text, exception, kind, f"(?:.*/)?{expression}")
+        return Pattern(text, exception, kind, f"{gaps.DIRECTORIES}{expression}")
     depth = expression.replace("[^/]", "").count("/") if settled else -1
     return Pattern(text, exception, kind, expression, depth, floating)
 
 
-def _translate(text: str) -> tuple[str, str]:
-    """The kind of a pattern, and an expression for `fullmatch`.
+def _translate(text: str) -> tuple[str, list[str]]:
+    """The kind of a pattern, and the parts of an expression for `fullmatch`.
 
     Follows the peers' translation character by character, oddities included: `^` outside of a class
     stays an anchor, `*` inside of one is still translated.
@@ -103,17 +112,20 @@ def _translate(text: str) -> tuple[str, str]:
             if text.startswith("/", at):
                 at += 1
             if at < len(text):
-                out.append("(?:.*/)?")
+                out.append(gaps.DIRECTORIES)
                 kind = "regex"
             elif kind == "exact":
                 kind = "prefix"
             else:
-                out.append(".*")
+                out.append(gaps.REST)
                 kind = "regex"
             if first:
                 kind = "suffix"
         elif char in "*?":
-            out.append(("\\[^/]" if in_class else "[^/]") + char.strip("?"))
+            if char == "*":
+                out.append(_STAR_IN_CLASS if in_class else gaps.NAME)
+            else:
+                out.append("\\[^/]" if in_class else "[^/]")
             kind, in_class = "regex", False
         elif char in _ESCAPED:
             out.append(f"\\{char}")
@@ -131,7 +143,7 @@ def _translate(text: str) -> tuple[str, str]:
             kind = "regex"
         else:
             out.append(f"\\{char}" if char in "&~#" else char)
-    return kind, "".join(out)
+    return kind, out
 
 
 def _escape(char: str) -> str:
@@ -154,6 +166,7 @@ class Group:
         by_tail: dict[int, list[str]] = {}
         by_depth: dict[int, list[str]] = {}
         anywhere: list[str] = []
+        self._with_gaps: list[Callable[[str], bool]] = []
         self._bad = ""
         for pattern in patterns:
             if pattern.kind == "exact":
@@ -170,6 +183,8 @@ class Group:
                     self._names.add(ending[1:])
             elif pattern.kind == "bad":
                 self._bad = pattern.text
+            elif pattern.kind == "gaps":
+                self._with_gaps.append(gaps.matcher(pattern.parts))
             elif pattern.depth < 0:
                 anywhere.append(pattern.expression)
             elif not pattern.floating:
@@ -208,6 +223,8 @@ class Group:
             if text and tail(text):
                 return True
         if self._anywhere is not None and self._anywhere(path):
+            return True
+        if any(matches(path) for matches in self._with_gaps):
             return True
         if self._bad:
             raise DockerfileError(

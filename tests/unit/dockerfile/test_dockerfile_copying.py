@@ -6,7 +6,8 @@ import pytest
 from tests.parts.lowering import lowered, steps
 
 from viaduct.base.errors import DockerfileError
-from viaduct.dockerfile.gomatch import is_malformed, match
+from viaduct.dockerfile.gomatch import is_malformed, match, matcher
+from viaduct.dockerfile.ignore import Matcher
 
 _URL = "http://example.com/f /n"
 _GIT = "https://example.com/r.git /n"
@@ -64,3 +65,30 @@ def test_a_mistake_in_a_pattern_is_found_whatever_it_is_asked(
     if malformed:
         with pytest.raises(ValueError, match="syntax error in pattern"):
             match(pattern, "something else")
+
+
+@pytest.mark.parametrize("end", ["", "b"])
+def test_a_wildcard_with_any_number_of_stars_is_answered(end: str) -> None:
+    """With backtracking each star more would multiply the time by the length of the name."""
+    pattern, name = "*a" * 50 + end, "a" * 250
+    assert matcher(pattern)(name) == match(pattern, name) == (not end)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "hidden"),
+    [
+        ("*a" * 50, "a" * 250, True),
+        ("*a" * 50 + "b", "a" * 250, False),
+        ("x/" + "**/a/" * 50 + "b", "x/" + "a/" * 1000 + "b", True),
+        ("x/" + "**/a/" * 50 + "c", "x/" + "a/" * 1000 + "b", False),
+        ("**/*a*a*a*a*a*", "d/" + "ba" * 5, True),
+        ("**/*a*a*a*a*a*", "d/" + "ba" * 4 + "/ba", False),
+        ("a/**/b/*c*/**", "a/x/b/bcb/y", True),
+        ("a/**/b/*c*/**", "a/b/c/y/z", True),
+        ("a/**/b/*c*/**", "a/b/d/c", False),
+    ],
+)
+def test_an_ignore_pattern_with_any_number_of_stars_is_answered(
+    pattern: str, path: str, hidden: bool
+) -> None:
+    assert Matcher([pattern]).excludes(path) is hidden
