@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from viaduct.base.errors import Canceled, RegistryError
+from viaduct.registry import http1
 from viaduct.registry.failures import Broken
 
 if TYPE_CHECKING:
@@ -199,23 +200,19 @@ def _cannot_connect(where: str, error: OSError | None) -> Broken:
 
 
 def _tunnel(sock: socket.socket, origin: Origin, proxy: Proxy) -> None:
-    from http.client import HTTPException, HTTPResponse
-
     host = f"[{origin.host}]" if ":" in origin.host else origin.host
     lines = [f"CONNECT {host}:{origin.port} HTTP/1.1", f"Host: {host}:{origin.port}"]
     if proxy.authorization:
         lines.append(f"Proxy-Authorization: {proxy.authorization}")
     sock.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
-    answer = HTTPResponse(sock, method="CONNECT")
-    try:
-        answer.begin()
-    except HTTPException as error:
-        raise Broken(
-            f"the proxy {proxy.host}:{proxy.port} does not answer in HTTP", kind="protocol"
-        ) from error
-    # Closing the response would only drop its reader: the socket stays open for the tunnel.
-    status = answer.status
-    answer.close()
+    # Nothing beyond the answer may get lost in a buffer: what comes next is TLS.
+    with sock.makefile("rb", buffering=1) as stream:
+        try:
+            status = http1.read(stream, "CONNECT").status
+        except http1.Malformed as error:
+            raise Broken(
+                f"the proxy {proxy.host}:{proxy.port} does not answer in HTTP", kind="protocol"
+            ) from error
     if status != 200:
         raise Broken(
             f"the proxy {proxy.host}:{proxy.port} refuses to reach {origin.netloc}: "

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import select
+import socket
 import threading
 import weakref
 from collections.abc import Callable
@@ -20,6 +21,7 @@ import msgspec
 
 from viaduct import __version__
 from viaduct.base.errors import Canceled, ContentError, RegistryError
+from viaduct.registry import http1
 from viaduct.registry.discreet import Discreet
 from viaduct.registry.failures import Broken
 from viaduct.registry.proxy import Proxies
@@ -27,14 +29,11 @@ from viaduct.registry.sockets import VERIFIED, Contexts, Trust, cut, open_socket
 from viaduct.registry.urls import Origin, redacted
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Mapping
-    from http.client import HTTPConnection, HTTPResponse
     from types import TracebackType
 
     from viaduct.base.tasks import Stop
 
-_BLOCK = 1 << 20
 _SENDFILE = 4 << 20
 # One sendall has the read timeout as a whole: the piece sets the slowest line that still works.
 _PIECE = 1 << 18
@@ -101,6 +100,9 @@ class Transport(Protocol):
 
 _Key = tuple[Origin, Trust]
 
+# What an exchange may fail with, to be told in our words. ValueError: a stream was closed under us.
+_FOREIGN = (OSError, http1.Malformed, http1.NotSendable, ValueError)
+
 
 class HTTPTransport:
     """See the module. One instance serves a whole process; idle connections are kept per origin."""
@@ -117,7 +119,7 @@ class HTTPTransport:
         self._read_timeout = read_timeout
         self._contexts = Contexts()
         self._lock = threading.Lock()
-        self._idle: dict[_Key, list[HTTPConnection]] = {}
+        self._idle: dict[_Key, list[socket.socket]] = {}
         # Idle connections owe nobody anything: whoever forgets to close is not punished for it. (A
         # __del__ would come too late when an exception's traceback holds us in a cycle.)
         weakref.finalize(self, _hang_up, self._idle).atexit = False
@@ -126,10 +128,10 @@ class HTTPTransport:
         key = (Origin.of(request.url), request.trust)
         if request.stop is not None:
             request.stop.check()
-        connection = self._take(key)
-        if connection is not None:
+        sock = self._take(key)
+        if sock is not None:
             try:
-                return self._exchange(key, connection, request)
+                return self._exchange(key, sock, request)
             except Broken as error:
                 # The server may close an idle connection just as we use it. Nothing was answered,
                 # so the request goes out once more, if its body still can.
@@ -142,30 +144,28 @@ class HTTPTransport:
         with self._lock:
             _hang_up(self._idle)
 
-    def _take(self, key: _Key) -> HTTPConnection | None:
+    def _take(self, key: _Key) -> socket.socket | None:
         while True:
             with self._lock:
                 waiting = self._idle.get(key)
                 if not waiting:
                     return None
-                connection = waiting.pop()
-            if connection.sock is not None and not _readable(connection.sock):
-                return connection
-            connection.close()  # it has hung up
+                sock = waiting.pop()
+            if not _readable(sock):
+                return sock
+            sock.close()  # it has hung up
 
-    def _give(self, key: _Key, connection: HTTPConnection) -> None:
+    def _give(self, key: _Key, sock: socket.socket) -> None:
         with self._lock:
             waiting = self._idle.setdefault(key, [])
             if len(waiting) < _IDLE:
-                waiting.append(connection)
+                waiting.append(sock)
                 return
-        connection.close()
+        sock.close()
 
-    def _open(self, key: _Key, stop: Stop | None) -> HTTPConnection:
-        from http.client import HTTPConnection
-
+    def _open(self, key: _Key, stop: Stop | None) -> socket.socket:
         origin, trust = key
-        sock = open_socket(
+        return open_socket(
             origin,
             trust=trust,
             contexts=self._contexts,
@@ -174,30 +174,26 @@ class HTTPTransport:
             read_timeout=self._read_timeout,
             stop=stop,
         )
-        connection = HTTPConnection(origin.host, origin.port, blocksize=_BLOCK)
-        connection.auto_open = 0
-        connection.sock = sock
-        return connection
 
-    def _exchange(self, key: _Key, connection: HTTPConnection, request: Request) -> Response:
-        from http.client import HTTPException
-
-        stop, sock = request.stop, connection.sock
+    def _exchange(self, key: _Key, sock: socket.socket, request: Request) -> Response:
+        stop = request.stop
         cut_key = stop.on_stop(lambda: cut(sock)) if stop is not None else 0
 
         def release(*, reusable: bool) -> None:
             if stop is not None:
                 stop.forget(cut_key)
-            if reusable and connection.sock is not None:
-                self._give(key, connection)
+            # The reader too: a socket is open for as long as one of its files is.
+            stream.close()
+            if reusable:
+                self._give(key, sock)
             else:
-                connection.close()
                 sock.close()
 
+        stream = sock.makefile("rb")
         try:
-            reusable = self._write(key[0], connection, request)
-            raw = connection.getresponse()
-        except (OSError, HTTPException, ValueError) as error:
+            reusable = self._write(key[0], sock, request)
+            raw = http1.read(stream, request.method)
+        except _FOREIGN as error:
             release(reusable=False)
             raise _translated(error, request) from error
         except BaseException:
@@ -205,30 +201,30 @@ class HTTPTransport:
             raise
         return _Answer(raw, request, lambda ok: release(reusable=ok and reusable))
 
-    def _write(self, origin: Origin, connection: HTTPConnection, request: Request) -> bool:
+    def _write(self, origin: Origin, sock: socket.socket, request: Request) -> bool:
         """Send the request; false when the server did not take the whole body."""
         target = urlsplit(request.url)._replace(scheme="", netloc="", fragment="").geturl() or "/"
         proxy = self._proxies.between(origin)
         if proxy is not None and origin.scheme == "http":
             target = f"{origin}{target}"
         body = request.body
-        connection.putrequest(request.method, target, skip_host=True, skip_accept_encoding=True)
-        connection.putheader("Host", origin.netloc)
-        connection.putheader("User-Agent", f"viaduct/{__version__}")
-        connection.putheader("Accept-Encoding", "identity")
+        fields = [
+            ("Host", origin.netloc),
+            ("User-Agent", f"viaduct/{__version__}"),
+            ("Accept-Encoding", "identity"),
+        ]
         if proxy is not None and proxy.authorization and origin.scheme == "http":
-            connection.putheader("Proxy-Authorization", proxy.authorization)
-        for name, value in request.headers.items():
-            connection.putheader(name, value)
+            fields.append(("Proxy-Authorization", proxy.authorization))
+        fields += request.headers.items()
         if request.method not in ("GET", "HEAD"):
             length = body.length if isinstance(body, Upload) else len(body)
-            connection.putheader("Content-Length", str(length))
-        connection.endheaders()
+            fields.append(("Content-Length", str(length)))
+        sock.sendall(http1.head(request.method, target, fields))
         try:
             if isinstance(body, Upload):
-                _stream(connection.sock, body)
+                _stream(sock, body)
             elif body:
-                connection.send(body)
+                sock.sendall(body)
         except (BrokenPipeError, ConnectionResetError):
             # It may have answered before it hung up: 401, 413. The answer says more than EPIPE.
             return False
@@ -237,12 +233,10 @@ class HTTPTransport:
 
 def _stream(sock: socket.socket, body: Upload) -> None:
     """Send the body; from a file over a plain socket, the kernel copies it."""
-    import ssl
-
     left = body.length
     # Exactly these types: others have the descriptor of something that they transform.
     plain_file = isinstance(body.stream, (io.BufferedReader, io.FileIO))
-    if plain_file and body.stream.seekable() and not isinstance(sock, ssl.SSLSocket):
+    if plain_file and body.stream.seekable() and type(sock) is socket.socket:
         position = body.stream.tell()
         while left:
             count = sock.sendfile(body.stream, position, min(left, _SENDFILE))
@@ -267,40 +261,29 @@ class _Answer:
     """The response of the real transport; gives its connection back at the end of the body."""
 
     def __init__(
-        self, raw: HTTPResponse, request: Request, release: Callable[[bool], None]
+        self, raw: http1.Answer, request: Request, release: Callable[[bool], None]
     ) -> None:
-        headers: dict[str, str] = {}
-        for name, value in raw.headers.items():
-            name = name.lower()
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
         self.status = raw.status
-        self.headers: Mapping[str, str] = headers
+        self.headers = raw.headers
         self._raw = raw
         self._request = request
         self._release: Callable[[bool], None] | None = release
-        self._left = raw.length  # None: until the connection closes, or chunked
-        if raw.isclosed() or self._left == 0:
+        if raw.ended:
             self._done(whole=True)
 
     def readinto(self, buffer: memoryview) -> int:
         if self._release is None:
             return 0
-        from http.client import HTTPException
-
         try:
             count = self._raw.readinto(buffer)
-        except (OSError, HTTPException, ValueError) as error:
+        except _FOREIGN as error:
             self._done(whole=False)
             raise _translated(error, self._request) from error
-        if self._left is not None:
-            self._left -= count
-        if count == 0 and len(buffer):
-            cut_short = bool(self._left) or self._stopped()
-            self._done(whole=not cut_short)
-            if cut_short:
-                raise _translated(ConnectionResetError(), self._request)
-        elif self._left == 0:
-            self._done(whole=True)
+        if self._raw.ended:
+            # A stop cuts the connection, which ends a body that has no length of its own.
+            self._done(whole=not self._stopped())
+            if self._stopped():
+                raise Canceled
         return count
 
     def read(self, limit: int) -> bytes:
@@ -335,14 +318,13 @@ class _Answer:
     def _done(self, *, whole: bool) -> None:
         release, self._release = self._release, None
         if release is not None:
-            self._raw.close()
-            release(whole and not self._raw.will_close)
+            release(whole and self._raw.reusable)
 
 
-def _hang_up(idle: dict[_Key, list[HTTPConnection]]) -> None:
+def _hang_up(idle: dict[_Key, list[socket.socket]]) -> None:
     while idle:
-        for connection in idle.popitem()[1]:
-            connection.close()
+        for sock in idle.popitem()[1]:
+            sock.close()
 
 
 def _readable(sock: socket.socket) -> bool:
@@ -353,18 +335,18 @@ def _readable(sock: socket.socket) -> bool:
 
 def _translated(error: Exception, request: Request) -> RegistryError | Canceled:
     """The failure of an exchange in our words; foreign exceptions end here."""
-    from http.client import HTTPException, IncompleteRead, InvalidURL, RemoteDisconnected
-
     if request.stop is not None and request.stop.is_set():
         return Canceled()
     where = Origin.of(request.url).netloc
-    if isinstance(error, InvalidURL):
+    if isinstance(error, http1.NotSendable) and error.field:
+        return RegistryError(
+            f"what {error.field} is to tell {where} has characters that HTTP lacks"
+        )
+    if isinstance(error, http1.NotSendable):
         return RegistryError(f"{redacted(request.url)!r} is not a URL that can be asked for")
     if isinstance(error, TimeoutError):
         return Broken(f"{where} stopped answering", kind="timeout")
-    if isinstance(error, (RemoteDisconnected, IncompleteRead)):
-        return Broken(f"{where} closed the connection", kind="reset")
-    if isinstance(error, (HTTPException, ValueError)):
+    if isinstance(error, http1.Malformed):
         return Broken(f"{where} does not answer in HTTP", kind="protocol")
     return Broken(
         f"the connection to {where} broke: {error.strerror or error}"
