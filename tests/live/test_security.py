@@ -6,12 +6,14 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.parts import images
 from tests.parts.filetree import build_tree
 
 from viaduct.sandbox import kernel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.parts.contexts import Context
@@ -145,3 +147,52 @@ def test_a_step_reaches_no_abstract_socket_of_the_machine(
     landlock = kernel.version() >= (6, 12)
     assert tree.text("other") == ("no: Operation not permitted\n" if landlock else "yes\n")
     assert tree.text("own") == "yes\n"
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", ".dockerignore"])
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda path: os.mkfifo(path), "not a regular file"),
+        (lambda path: _sparse(path, 1 << 34), "larger than 67108864 bytes"),
+        (lambda path: path.symlink_to("/dev/zero"), "no such file"),
+    ],
+)
+def test_a_context_cannot_hold_a_build_up_with_its_own_files(
+    context: Context, name: str, make: Callable[[Path], None], told: str
+) -> None:
+    context.dockerfile("FROM scratch\n")
+    (context.root / name).unlink(missing_ok=True)
+    make(context.root / name)
+    done = context.build(check=False)
+    assert "internal error" not in done.stderr
+    # A context without a proper ignore file is one that has none.
+    assert told in done.stderr or (name == ".dockerignore" and done.status == 0)
+
+
+def _sparse(path: Path, size: int) -> None:
+    with path.open("wb") as file:
+        file.truncate(size)
+
+
+def test_an_ignore_file_that_is_a_link_does_not_show_a_file_of_the_machine(
+    context: Context, tmp_path: Path
+) -> None:
+    private = tmp_path / "private"
+    private.write_text("[secret\n")
+    context.dockerfile("FROM scratch\nCOPY . /\n")
+    (context.root / ".dockerignore").symlink_to(private)
+    assert "secret" not in context.build(check=False).stderr
+
+
+def test_what_a_step_leaves_behind_ends_in_words_when_it_is_copied(context: Context) -> None:
+    """Directories deeper than any path is long."""
+    deep = "while [ $i -lt 420 ]; do i=$((i+1)); mkdir dddddddddd && cd dddddddddd || exit 1; done"
+    context.dockerfile(
+        f"FROM BASE AS made\nRUN mkdir /d && cd /d && i=0 && {deep}\n"
+        "FROM scratch\nCOPY --from=made /d /d\n"
+    )
+    done = context.build(check=False)
+    assert done.status == 1
+    assert "File name too long" in done.stderr
+    assert "internal error" not in done.stderr

@@ -21,6 +21,14 @@ def parse(source: Source) -> Document:
         raise DockerfileError(
             "the Dockerfile cannot be empty", hint="begin with FROM and the image to build on"
         )
+    before, zero, _ = source.text.partition("\0")
+    if zero:
+        line = before.count("\n") + 1
+        raise DockerfileError(
+            f"dockerfile parse error on line {line}: there is a zero byte in it",
+            hint="no file, variable or argument can hold one; is this a Dockerfile at all?",
+            where=Span(source, line, line),
+        )
     reader = Reader(source)
     statements = read_statements(reader)
     global_args: list[Arg] = []

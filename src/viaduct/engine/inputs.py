@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from viaduct.base.errors import NotFound, UsageError
+from viaduct.base.fs import read_file
 from viaduct.base.values import Value
 from viaduct.dockerfile import contexts, parse
 from viaduct.dockerfile.gotext import quote
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 CONTEXT = "context"
 _NAMES = ("Dockerfile", "dockerfile")
-_DOCKERFILE_LIMIT = 64 << 20
+_LIMIT = 64 << 20
 _LOAD_CONTEXT = "[internal] load build context"
 
 
@@ -101,9 +102,13 @@ def _from_directory(shop: Shop, request: BuildRequest, root: Path) -> Inputs:
             hint="name the directory with the files to copy; the Dockerfile is named with -f",
         )
     path = _dockerfile_path(request, root)
-    if path is not None:
-        _stays(path, root)
-    source = _read(shop, request, path)
+    if path is not None and _leaves(path, root):
+        raise NotFound(
+            f"failed to read dockerfile: open {path.name}: no such file or directory",
+            hint=f"{path} is a link to {path.resolve()}, which is not in the context; "
+            "name that with -f",
+        )
+    source = _read(shop, request, path, root)
     excludes, ignore_file = _excludes(shop, root, path)
     return Inputs(
         source, locals={CONTEXT: root.absolute()}, excludes=excludes, ignore_file=ignore_file
@@ -122,30 +127,37 @@ def _dockerfile_path(request: BuildRequest, root: Path) -> Path | None:
     return root / _NAMES[0]
 
 
-def _stays(path: Path, root: Path) -> None:
-    """A Dockerfile of the context may be a link, but not out of it: errors quote the file's lines,
-    and whoever wrote the context is not to read this machine's files through them."""
-    # A circle of links leads nowhere, which reading it tells.
-    top, target = (Path(os.path.realpath(name)) for name in (root, path))
-    inside = Path(os.path.realpath(path.parent)).is_relative_to(top)
-    if inside and not target.is_relative_to(top):
-        raise NotFound(
-            f"failed to read dockerfile: open {path.name}: no such file or directory",
-            hint=f"{path} is a link to {target}, which is not in the context; name that with -f",
-        )
+def _leaves(path: Path, root: Path) -> bool:
+    """Whether this file of the context is a link out of it: errors quote lines, and whoever wrote
+    the context is not to read this machine's files through them."""
+    return _belongs(path, root) and not _resolved(path).is_relative_to(root.resolve())
 
 
-def _read(shop: Shop, request: BuildRequest, path: Path | None) -> Source:
+def _belongs(path: Path, root: Path) -> bool:
+    return _resolved(path.parent).is_relative_to(root.resolve())
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except RuntimeError:
+        # Links that lead in a circle: opening them will tell.
+        return path
+
+
+def _read(shop: Shop, request: BuildRequest, path: Path | None, root: Path) -> Source:
     shown = "Dockerfile" if path is None else path.name
     with work(shop.sink, shop.stop, f"[internal] load build definition from {shown}") as job:
         if request.dockerfile == STDIO:
-            data = sys.stdin.buffer.read(_DOCKERFILE_LIMIT)
+            data = sys.stdin.buffer.read(_LIMIT)
         elif path is None:
             found = shop.downloads().fetch(request.dockerfile, stop=shop.stop)
             data = shop.store.content.read(found.digest)
         else:
             try:
-                data = path.read_bytes()
+                # What a person names may be a pipe from another program.
+                inside = _belongs(path, root)
+                data = read_file(path, limit=_LIMIT) if inside else path.read_bytes()
             except OSError as error:
                 raise NotFound(
                     f"failed to read dockerfile: open {path}: {(error.strerror or '').lower()}",
@@ -162,12 +174,21 @@ def _excludes(shop: Shop, root: Path, dockerfile: Path | None) -> tuple[tuple[st
         candidates.insert(0, dockerfile.with_name(f"{dockerfile.name}.dockerignore"))
     with work(shop.sink, shop.stop, "[internal] load .dockerignore") as job:
         for path in candidates:
-            if path.is_file():
-                data = path.read_bytes()
-                job.status("transferring context:", len(data), done=True)
-                return read_ignore_file(data, str(path)), str(path)
+            if path.is_file() and not _leaves(path, root):
+                patterns, size = read_ignore(path)
+                job.status("transferring context:", size, done=True)
+                return patterns, str(path)
         job.status("transferring context:", 2, done=True)
     return (), ""
+
+
+def read_ignore(path: Path) -> tuple[tuple[str, ...], int]:
+    """The patterns of an ignore file, and its size. Raises `NotFound` when it cannot be read."""
+    try:
+        data = read_file(path, limit=_LIMIT)
+    except OSError as error:
+        raise NotFound(f"cannot read {path}: {(error.strerror or '').lower()}") from error
+    return read_ignore_file(data, str(path)), len(data)
 
 
 def _from_stdin(shop: Shop, request: BuildRequest) -> Inputs:
@@ -181,7 +202,7 @@ def _from_stdin(shop: Shop, request: BuildRequest) -> Inputs:
         shutil.copyfileobj(sys.stdin.buffer, spool, 1 << 20)
         spool.seek(0)
         if not extract.is_archive(spool):
-            text = spool.read(_DOCKERFILE_LIMIT)
+            text = spool.read(_LIMIT)
             return Inputs(parse.decode(text), locals={CONTEXT: _empty(shop)})
         with (
             work(shop.sink, shop.stop, _LOAD_CONTEXT),
@@ -213,7 +234,7 @@ def _from_remote(
 ) -> Inputs:
     root = materialize(context)
     if request.dockerfile == STDIO or contexts.is_http(request.dockerfile):
-        return Inputs(_read(shop, request, None), context=context)
+        return Inputs(_read(shop, request, None, root), context=context)
     return Inputs(_inside(request, root), context=context)
 
 
@@ -223,7 +244,11 @@ def _inside(request: BuildRequest, root: Path) -> Source:
     for name in names:
         path = Path(os.fsdecode(resolve(os.fsencode(root), os.fsencode(name))))
         if path.is_file():
-            return parse.decode(path.read_bytes(), name)
+            try:
+                return parse.decode(read_file(path, limit=_LIMIT), name)
+            except OSError as error:
+                why = (error.strerror or "").lower()
+                raise NotFound(f"failed to read dockerfile: open {name}: {why}") from error
     raise NotFound(
         f"failed to read dockerfile: open {names[0]}: no such file or directory",
         hint="name it with -f; the path is inside of the context",

@@ -10,9 +10,8 @@ import msgspec
 
 from viaduct.base.values import Mutable
 from viaduct.dockerfile import contexts
-from viaduct.dockerfile.ignore import read_ignore_file
 from viaduct.dockerfile.options import LoadedContext, ResolvedImage
-from viaduct.engine.inputs import CONTEXT, git_node
+from viaduct.engine.inputs import CONTEXT, git_node, read_ignore
 from viaduct.graph.node import Edge, Node
 from viaduct.graph.ops import GitSource, HttpSource, ImageSource, LocalSource
 from viaduct.oci import reference as references
@@ -93,7 +92,7 @@ class EngineResolver(Mutable):
         ignore = path / ".dockerignore"
         excludes: tuple[str, ...] = ()
         if ignore.is_file():
-            excludes = read_ignore_file(ignore.read_bytes(), str(ignore))
+            excludes, _ = read_ignore(ignore)
         return Edge(Node(LocalSource(name=key, excludes=excludes), name=shown))
 
 

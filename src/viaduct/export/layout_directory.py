@@ -7,6 +7,7 @@ several builds can enter their images into one layout; a lock file would stay be
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from viaduct.base.errors import ContentError, NotFound, UsageError
-from viaduct.base.fs import write_atomic
+from viaduct.base.fs import read_file, write_atomic
 from viaduct.oci import digest as digests
 from viaduct.oci import media, models, reference
 
@@ -46,6 +47,9 @@ class LayoutDirectory:
     def open(self, digest: Digest) -> BinaryIO:
         """The blob's bytes, unverified. Raises `NotFound` when the layout lacks it."""
         try:
+            # What is no file would be waited for, or never end.
+            if not self.has(digest):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             return open(self.blob_path(digest), "rb")
         except OSError as error:
             raise NotFound(
@@ -68,7 +72,7 @@ class LayoutDirectory:
     def entries(self) -> tuple[Descriptor, ...]:
         """What `index.json` lists. Raises `NotFound` when this is no layout."""
         try:
-            data = (self.path / "index.json").read_bytes()
+            data = read_file(self.path / "index.json", limit=_DOCUMENT_LIMIT)
         except OSError as error:
             raise NotFound(
                 f"{self.path} is not an OCI layout: {error.strerror}",

@@ -32,8 +32,10 @@ def resolve(root: bytes, path: bytes, *, follow_last: bool = True) -> bytes:
 
     Every symbolic link is followed as if `root` were `/`; the last one only with `follow_last`.
     What does not exist is taken as it stands, so the answer is also where a new file would go.
-    Raises `BuildError` for a loop of links.
+    Raises `BuildError` for a loop of links, and for a path that no file can have.
     """
+    if b"\0" in path:
+        raise BuildError(f"the path {path!r} has a zero byte in it, which no file's name can have")
     rest = [part for part in reversed(path.split(b"/")) if part not in (b"", b".")]
     done: list[bytes] = []
     links = 0

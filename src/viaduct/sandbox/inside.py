@@ -30,6 +30,7 @@ def open_inside(root: Path, path: str, flags: int, *, links: bool = True) -> int
 
     A lost race against a concurrent rename is tried again.
     """
+    _check(path)
     resolve = _RESOLVE if links else _RESOLVE | syscalls.RESOLVE_NO_SYMLINKS
     base = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -64,8 +65,9 @@ def real_path(root: Path, path: str) -> Path:
     """Where `path` inside `root` really is, seen from here, with every link on the way resolved.
 
     What does not exist (yet) is taken as spelled. The tree must not be changing meanwhile. Raises
-    OSError (ELOOP) for links that lead in circles.
+    OSError (ELOOP) for links that lead in circles, and for a path with a zero byte (EINVAL).
     """
+    _check(path)
     todo = [part for part in path.split("/") if part][::-1]
     done: list[str] = []
     links = 0
@@ -88,6 +90,12 @@ def real_path(root: Path, path: str) -> Path:
             done = []
         todo += [piece for piece in target.split("/") if piece][::-1]
     return root.joinpath(*done)
+
+
+def _check(path: str) -> None:
+    """Images name what no system call takes."""
+    if "\0" in path:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
 
 
 def make_directory(root: Path, path: str, user: User, *, squashed: bool) -> None:

@@ -13,11 +13,11 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from viaduct.base.errors import Canceled, ViaductError
+from viaduct.base.errors import Canceled
 from viaduct.base.events import Finished, Log, Started, Status
 from viaduct.base.tasks import Nursery
 from viaduct.solve import keys
-from viaduct.solve.vertex import State, Vertex
+from viaduct.solve.vertex import State, Vertex, explained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -275,14 +275,15 @@ class Solver:
         try:
             work(vertex)
         except BaseException as error:
-            if isinstance(error, ViaductError) and error.where is None:
-                error.where = vertex.node.where
-            if vertex.announced or not isinstance(error, Canceled):
+            told = explained(error, vertex)
+            if vertex.announced or not isinstance(told, Canceled):
                 self.begin(vertex)
-                stopped = isinstance(error, Canceled)
-                text = "" if stopped else str(error) or type(error).__name__
+                stopped = isinstance(told, Canceled)
+                text = "" if stopped else str(told) or type(told).__name__
                 event = Finished(vertex.node.digest, time.time(), error=text, canceled=stopped)
                 self.tell(vertex, event)
+            if told is not error:
+                raise told from error
             raise
 
     def _map(self, vertex: Vertex) -> None:

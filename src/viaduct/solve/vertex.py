@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from viaduct.base.errors import ViaductError
+from viaduct.base.fs import explain_oserror
 from viaduct.base.values import Mutable
 
 if TYPE_CHECKING:
@@ -53,3 +55,17 @@ class Vertex(Mutable, eq=False):
     results: Sequence[Result] = ()
     announced: bool = False
     cached: bool = False
+
+
+def explained(error: BaseException, vertex: Vertex) -> BaseException:
+    """The error as a person is told it, with the place in the Dockerfile. What files of an image or
+    context make a system call say is one to expect."""
+    if isinstance(error, OSError):
+        told: BaseException = explain_oserror(
+            error, f"working on {vertex.node.name or 'the build'}"
+        )
+        told.__cause__ = error
+        error = told
+    if isinstance(error, ViaductError) and error.where is None:
+        error.where = vertex.node.where
+    return error

@@ -85,6 +85,13 @@ def test_hints_say_what_to_do() -> None:
     assert caught.value.hint == "grant it with --allow network.host"
 
 
+def test_a_zero_byte_is_refused_where_it_stands() -> None:
+    with pytest.raises(ViaductError, match="on line 2: there is a zero byte") as caught:
+        lowered("FROM scratch\nWORKDIR /a\0\n")
+    assert caught.value.where is not None
+    assert caught.value.where.start == 2
+
+
 def test_a_trigger_of_a_trigger_is_refused_however_deep_it_is() -> None:
     with pytest.raises(ViaductError, match="Chaining ONBUILD"):
         lowered("FROM scratch\n" + "ONBUILD " * 5000 + "RUN x\n")

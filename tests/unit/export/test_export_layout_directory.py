@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
@@ -116,3 +117,15 @@ def test_damaged_and_missing_blobs_are_told(tmp_path: Path) -> None:
 def _broken(out: BinaryIO) -> None:
     out.write(b"wh")
     raise RuntimeError
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    directory = LayoutDirectory(tmp_path)
+    path = directory.blob_path(digest.of(b"x"))
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    os.mkfifo(tmp_path / "index.json")
+    with pytest.raises(NotFound, match="lacks sha256:"):
+        directory.open(digest.of(b"x"))
+    with pytest.raises(NotFound, match="not a regular file"):
+        directory.entries()

@@ -331,6 +331,11 @@ def test_a_loop_of_links_is_an_error_not_a_hang(tmp_path: Path) -> None:
         resolve(os.fsencode(tmp_path), b"/a/x")
 
 
+def test_a_path_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="zero byte"):
+        resolve(os.fsencode(tmp_path), b"/a\0")
+
+
 def test_a_socket_becomes_an_empty_file(pair: Pair) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         (pair.source / "d").mkdir()

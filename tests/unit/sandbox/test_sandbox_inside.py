@@ -98,3 +98,10 @@ def test_a_file_in_the_way_of_a_working_directory_is_named(root: Path) -> None:
     (root / "file").write_text("")
     with pytest.raises(SandboxError, match="cannot make the working directory /file/sub"):
         make_directory(root, "/file/sub", User(), squashed=True)
+
+
+def test_a_path_that_no_file_can_have_is_an_error_of_the_image(root: Path) -> None:
+    with pytest.raises(OSError, match="Invalid argument"):
+        open_inside(root, "/a\0b", os.O_PATH)
+    with pytest.raises(SandboxError, match="cannot make the working directory"):
+        make_directory(root, "/a\0b", User(), squashed=False)
