@@ -25,7 +25,7 @@ class Name(Protocol):
         """The name of another image at the same place."""
 
 
-_WHOLE_MANIFEST = re.compile(r"\s*{{\s*\.Manifest\s*}}\s*")
+_WHOLE_MANIFEST = r"\s*{{\s*\.Manifest\s*}}\s*"
 
 
 class Inspected(Value):
@@ -66,7 +66,7 @@ def text(found: Inspected) -> str:
 
 def formatted(found: Inspected, template: str) -> str:
     """The output of `--format`, without a newline of its own. Raises `UsageError`."""
-    if _WHOLE_MANIFEST.fullmatch(template):
+    if re.fullmatch(_WHOLE_MANIFEST, template):
         return text(found)
     # Most look at the text; templates are a language of their own to import.
     from viaduct.cli.inspected_format import render

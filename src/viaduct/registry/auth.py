@@ -43,11 +43,9 @@ _SHORTEST_LIFE = 60.0
 # 400); the GET form is then tried with the same name and password.
 _NO_POST = frozenset({400, 401, 404, 405})
 
-_PART = re.compile(
-    r"""[\s,]* (?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+)
-        (?: \s*=\s* (?: "(?P<quoted>(?:[^"\\]|\\.)*)" | (?P<bare>[^\s,"]+) ) )?""",
-    re.VERBOSE,
-)
+_PART = r"""
+    [\s,]* (?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+)
+    (?: \s*=\s* (?: "(?P<quoted>(?:[^"\\]|\\.)*)" | (?P<bare>[^\s,"]+) ) )?"""
 
 
 class Challenge(msgspec.Struct, frozen=True):
@@ -61,7 +59,8 @@ def parse_challenges(header: str) -> tuple[Challenge, ...]:
     """The challenges of a WWW-Authenticate header (RFC 9110, 11.6.1), whatever it contains."""
     found: list[tuple[str, dict[str, str]]] = []
     position = 0
-    while match := _PART.match(header, position):
+    part = re.compile(_PART, re.VERBOSE)
+    while match := part.match(header, position):
         position = match.end()
         name = match["name"].lower()
         if match["quoted"] is None and match["bare"] is None:

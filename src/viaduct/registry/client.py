@@ -31,7 +31,6 @@ from viaduct.registry.credentials import Keychain
 from viaduct.registry.download import BlobReader, embedded
 from viaduct.registry.session import Call, Session
 from viaduct.registry.transport import HTTPTransport
-from viaduct.registry.upload import BlobUpload, Outcome
 from viaduct.registry.urls import decimal, next_page, with_query
 
 if TYPE_CHECKING:
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from viaduct.registry.config import Endpoint
     from viaduct.registry.documents import RawManifest
     from viaduct.registry.session import Exchange
+    from viaduct.registry.upload import Outcome
 
 _T = TypeVar("_T")
 
@@ -221,6 +221,8 @@ class Client:
     ) -> Outcome:
         """Bring a blob into the repository of `ref`: nothing if it is there, mounted from another
         repository of the registry (`mount_from`, paths) where possible, else sent."""
+        from viaduct.registry.upload import BlobUpload
+
         upload = BlobUpload(self.session, self._origin(ref), ref.path, descriptor, open_blob, moved)
         return upload.run(mount_from)
 
