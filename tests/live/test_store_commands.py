@@ -12,6 +12,7 @@ import pty
 import signal
 import subprocess
 import tarfile
+import termios
 from typing import TYPE_CHECKING
 
 import pytest
@@ -289,11 +290,16 @@ def test_a_signal_ends_the_program_and_leaves_nothing(
     assert len(os.listdir(clean_env / "snapshots")) == 1, "only the image's own layer"
 
 
-def test_a_terminal_is_the_programs(busybox: str) -> None:
+@pytest.mark.parametrize("runtime", ["runc", "crun"])
+def test_a_terminal_is_the_programs(busybox: str, runtime: str) -> None:
+    """Its size, too: without one, editors and pagers have nothing to draw on."""
     _text("pull", "-q", busybox)
     main, other = pty.openpty()
+    termios.tcsetwinsize(other, (33, 99))
+    script = "stty size; tty; read line; echo got $line; exit 3"
     with subprocess.Popen(
-        [*VIADUCT, "run", "-it", busybox, "sh", "-c", "tty; read line; echo got $line; exit 3"],
+        [*VIADUCT, "run", "-it", busybox, "sh", "-c", script],
+        env={**os.environ, "VIADUCT_RUNTIME": runtime},
         stdin=other,
         stdout=other,
         stderr=other,
@@ -303,6 +309,7 @@ def test_a_terminal_is_the_programs(busybox: str) -> None:
         said = b""
         while b"/dev/" not in said:
             said += os.read(main, 1024)
+        assert b"33 99\r\n" in said
         os.write(main, b"typed\n")
         while b"got typed" not in said:
             said += os.read(main, 1024)

@@ -74,12 +74,15 @@ class Runtime(Value):
             asked=(proc.find(asked) or "") if asked else None,
         )
         namespace = current()
+        columns, rows = _terminal_size()
         around = spec.Surroundings(
             machine=os.uname().machine,
             squashed=namespace.squashed if namespace else False,
             capabilities=_held(),
             # mount_setattr(2)
             recursive_readonly=kernel.version() >= (5, 12),
+            columns=columns,
+            rows=rows,
         )
         return cls(kind, program, scratch, around)
 
@@ -255,6 +258,14 @@ def choose(
             hint="sudo apt-get install runc",
         )
     raise SandboxError("no OCI runtime is installed", hint="sudo apt-get install crun")
+
+
+def _terminal_size() -> tuple[int, int]:
+    """Columns and rows of the terminal that is our standard input; zeros for something else."""
+    try:
+        return os.get_terminal_size(0)
+    except OSError:
+        return 0, 0
 
 
 def _held() -> int:

@@ -110,12 +110,15 @@ class Surroundings(Value):
 
     `machine` is `uname -m`; `squashed` says that only id 0 exists; `capabilities` is the bit mask
     of those we hold; `recursive_readonly` that a mount can be made read-only with all below it.
+    `columns` and `rows` are the size of our terminal, 0 where there is none.
     """
 
     machine: str
     squashed: bool = False
     capabilities: int = msgspec.field(default=(1 << len(capabilities.NAMES)) - 1)
     recursive_readonly: bool = True
+    columns: int = 0
+    rows: int = 0
 
 
 def document(
@@ -175,6 +178,9 @@ def _process(container: ContainerSpec, around: Surroundings) -> Json:
         # Set-uid programs (sudo, su, ping) must work in a step as they do for the peers.
         "noNewPrivileges": False,
     }
+    if container.terminal and around.columns and around.rows:
+        # runc would find it out by itself.
+        process["consoleSize"] = {"width": around.columns, "height": around.rows}
     if container.ulimits:
         process["rlimits"] = [_rlimit(limit) for limit in container.ulimits]
     return process
