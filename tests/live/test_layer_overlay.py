@@ -82,7 +82,7 @@ class Stack:
 
     def packed(self) -> bytes:
         out = io.BytesIO()
-        pack(self.upper, out, Compression("uncompressed"), lower=self.lower)
+        pack(self.upper, out, Compression("uncompressed"), lower=[self.lower])
         return out.getvalue()
 
     def names(self) -> list[str]:
@@ -168,7 +168,7 @@ def in_namespace_random_changes_come_back_through_a_layer() -> None:
         wanted = snapshot(before.mount())
         before.unmount()
         after = Stack(f"after{attempt}", base)
-        apply(io.BytesIO(before.packed()), after.upper, lower=base)
+        apply(io.BytesIO(before.packed()), after.upper, lower=[base])
         merged = after.mount()
         found = snapshot(merged)
         after.unmount()
@@ -243,7 +243,7 @@ def in_namespace_owners_come_back() -> None:
     layer = stack.packed()
     assert {(entry.uid, entry.gid) for entry in TarReader([layer])} == {(uid, gid)}
     again = Stack("again", stack.lower)
-    apply(io.BytesIO(layer), again.upper, lower=stack.lower)
+    apply(io.BytesIO(layer), again.upper, lower=[stack.lower])
     for path in again.upper.rglob("*"):
         assert (path.lstat().st_uid, path.lstat().st_gid) == (uid, gid)
     assert stat.S_IMODE((again.upper / "home").stat().st_mode) == 0o2711

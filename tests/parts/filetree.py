@@ -8,7 +8,7 @@ import tarfile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tests.parts.contexts import Context
 
@@ -73,11 +73,15 @@ def build_tree(context: Context, *options: str, stdin: bytes = b"", where: str =
 
 
 def build_layers(
-    context: Context, *options: str, env: Mapping[str, str] | None = None
+    context: Context,
+    *options: str,
+    env: Mapping[str, str] | None = None,
+    around: Sequence[str] = (),
 ) -> list[tuple[str, tuple[str, ...]]]:
     """Digest and member names of the layers of one image, base first."""
     dest = context.root.parent / f"{context.root.name}.oci.tar"
-    context.build(*options, "--provenance=false", "-o", f"type=oci,dest={dest}", env=env)
+    output = ("--provenance=false", "-o", f"type=oci,dest={dest}")
+    context.build(*options, *output, env=env, around=around)
     found = []
     with tarfile.open(dest) as layout:
 

@@ -42,6 +42,26 @@ def with_small_disk(directory: Path, size: str) -> tuple[str, ...]:
     return after(f"mount -t tmpfs -o size={size} tmpfs {shlex.quote(str(directory))}")
 
 
+def with_overlay(
+    directory: Path, *, ordinary: bool = False, subids: bool = True
+) -> tuple[str, ...]:
+    """What follows finds an overlay at `directory`, as in a container whose files are on no volume;
+    what is written there stays in `directory.upper`. With `ordinary` it is not root who will run
+    this; without `subids` whoever does has none."""
+    upper, work, lower = (
+        directory.with_name(f"{directory.name}.{part}") for part in ("upper", "work", "lower")
+    )
+    for path in (directory, upper, work, lower):
+        path.mkdir(parents=True, exist_ok=True)
+    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    mount = f"mount -t overlay overlay -o {shlex.quote(options)} {shlex.quote(str(directory))}"
+    # An ordinary user needs a user namespace for the mount, with all sub-ids in it for owners.
+    ids: tuple[str, ...] = ()
+    if ordinary or os.geteuid() != 0:
+        ids = ("--map-root-user", "--map-auto") if subids else ("--map-root-user",)
+    return ("unshare", "--mount", *ids, "sh", "-ec", f'{mount}\nexec "$@"', "sh")
+
+
 def without_namespaces() -> tuple[str, ...]:
     """What follows may not make user namespaces."""
     return after("echo 0 > /proc/sys/user/max_user_namespaces", user_namespace=True)

@@ -57,7 +57,7 @@ def attempt(members: list[tuple[Kind, bytes, bytes]], *, as_layer: bool) -> None
         before = outside_of(root, upper)
         try:
             if as_layer:
-                apply(archive(members, os.fsencode(root)), upper, lower=lower, squash_owner=True)
+                apply(archive(members, os.fsencode(root)), upper, lower=[lower], squash_owner=True)
             else:
                 extract(archive(members, os.fsencode(root)), upper, "a/b", squash_owner=True)
         except ContentError as error:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import time
 from typing import TYPE_CHECKING
 
 from viaduct.base import home
+from viaduct.base.events import Warned
 from viaduct.base.values import Value
 from viaduct.engine import collect
 from viaduct.engine.bases import Bases
@@ -95,7 +97,11 @@ def opened(request: BuildRequest, sink: Sink, stop: Stop, env: Mapping[str, str]
         mounts.mount_scratch(run)
         bases = Bases(client, store, pull=request.pull, sink=sink, stop=stop)
         trees = Trees(
-            store, run, bases.fetch, squash_owner=namespace.squashed if namespace else False
+            store,
+            run,
+            bases.fetch,
+            squash_owner=namespace.squashed if namespace else False,
+            warn=lambda text: sink(Warned(text, time.time())),
         )
         stack.callback(trees.close)
         agent = next((s.paths[0] for s in request.ssh if s.id == "default" and s.paths), "")

@@ -156,8 +156,8 @@ class Layers:
         )
         snapshots.add_layer(snapshot.id, form.key, descriptor, packed.diff_id)
 
-    def _lower(self, snapshot: Snapshot, stop: Stop) -> Path | None:
-        """What the change was made on, which a layer tells the difference from.
+    def _lower(self, snapshot: Snapshot, stop: Stop) -> list[Path] | None:
+        """The layers that the change was made on, which a layer tells the difference from.
 
         A change that was put on another base (`COPY --link`) stays the same layer whatever that
         base holds: it is told from what it was made on, or in full when that is gone.
@@ -165,4 +165,5 @@ class Layers:
         origin = self._store.snapshots.find(snapshot.directory)
         if origin is None or origin.parent is None:
             return None
-        return self._trees.view(Filesystem(origin.parent), stop)
+        self._trees.unpack(Filesystem(origin.parent), stop)
+        return self._store.snapshots.layer_dirs(origin.parent)

@@ -22,6 +22,7 @@ from viaduct.layer.unpack import Unpacker, explained
 from viaduct.oci import digest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from viaduct.base.tasks import Stop
@@ -47,7 +48,7 @@ def apply(
     stream: BinaryIO,
     upper: Path,
     *,
-    lower: Path | None = None,
+    lower: Sequence[Path] | None = None,
     kind: str | None = None,
     expected_diff_id: Digest | None = None,
     squash_owner: bool = False,
@@ -55,9 +56,9 @@ def apply(
 ) -> Applied:
     """Unpack the layer that `stream` is into the empty directory `upper`.
 
-    `kind` is the compression (`decompress.sniff`'s words), None to look. `lower` is the merged tree
-    that the layer belongs on: missing parents get its metadata, its symbolic links on the way are
-    followed, files of its that the layer hard-links are copied, and whiteouts of nothing are
+    `kind` is the compression (`decompress.sniff`'s words), None to look. `lower` are the layers
+    that this one belongs on, topmost first: missing parents get their metadata, symbolic links on
+    the way are followed, files that the layer hard-links are copied, and whiteouts of nothing are
     dropped. Without it nothing is known of what is below, and every whiteout is kept. Device nodes
     become placeholders (`viaduct.layer.tree`). `squash_owner` leaves everything to the caller's id.
 

@@ -10,6 +10,7 @@ from viaduct.base.fs import explain_oserror
 from viaduct.layer.compress import BLOCK
 from viaduct.layer.entry import Entry, Kind
 from viaduct.layer.sink import Blob, require_diff_id, write_blob
+from viaduct.layer.stack import Stack
 from viaduct.layer.tar_writer import TarWriter
 from viaduct.layer.walk import Walk
 
@@ -36,17 +37,17 @@ def pack(
     out: BinaryIO,
     compression: Compression,
     *,
-    lower: Path | None = None,
+    lower: Sequence[Path] | None = None,
     epoch: int | None = None,
     threads: int | None = None,
     stop: Stop | None = None,
 ) -> Packed:
     """Write the layer that the overlay upper directory `upper` is, compressed, into `out`.
 
-    `lower` is the merged tree that `upper` was mounted on. With it, what `upper` holds but did not
-    change is left out: files that were copied up and put back, directories that only lead to
-    something (a directory's time alone is no change), whiteouts of nothing. Without it, everything
-    goes in. The root directory itself is no member.
+    `lower` are the layers that the change was made on, topmost first. With them, what `upper` holds
+    but did not change is left out: files that were copied up and put back, directories that only
+    lead to something (a directory's time alone is no change), whiteouts of nothing. Without them,
+    everything goes in. The root directory itself is no member.
 
     Times are cut to seconds, as containerd does, and none is later than `epoch` (seconds). Sockets
     are left out. Attributes that go in are `user.*` and file capabilities. Equal directories give
@@ -60,7 +61,11 @@ def pack(
     def produce(sink: LayerSink) -> None:
         nonlocal members
         writer = TarWriter(sink.write)
-        with _opened(upper) as root, _opened(lower) as below:
+        with contextlib.ExitStack() as stack:
+            below = None if lower is None else Stack(lower)
+            if below is not None:
+                stack.callback(below.close)
+            root = stack.enter_context(_opened(upper))
             Walk(writer, root, below, time=_clamped(epoch)).run()
         writer.close()
         members = writer.members
@@ -143,11 +148,8 @@ def _replaced(epoch: int | None) -> Callable[[int], int]:
 
 
 @contextlib.contextmanager
-def _opened(directory: Path | None) -> Iterator[int]:
-    """A descriptor of `directory`, -1 for None."""
-    if directory is None:
-        yield -1
-        return
+def _opened(directory: Path) -> Iterator[int]:
+    """A descriptor of `directory`."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield fd

@@ -18,10 +18,13 @@ from viaduct.base.errors import ContentError
 from viaduct.layer import place, tree
 from viaduct.layer.entry import Entry, Kind
 from viaduct.layer.partner import Partner
+from viaduct.layer.stack import Stack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+    from viaduct.layer.stack import Found
 
 #: Open directories at a time; several layers may be unpacked at once with 1024 descriptors.
 _MOST_OPEN: Final = 64
@@ -77,7 +80,7 @@ class Directory:
 
 
 class Rooted:
-    """The tree at `upper`, optionally on top of `lower`. Close it when done.
+    """The tree at `upper`, optionally on top of the layers `lower`. Close it when done.
 
     With `layered`, `upper` is in overlayfs's form: whiteouts and opaque directories count, and
     directories that replace something become opaque. A `Directory` that a method returns is open
@@ -85,7 +88,7 @@ class Rooted:
     """
 
     def __init__(
-        self, upper: Path, lower: Path | None, placer: place.Placer, *, layered: bool
+        self, upper: Path, lower: Sequence[Path] | None, placer: place.Placer, *, layered: bool
     ) -> None:
         self._placer = placer
         self._layered = layered
@@ -95,8 +98,8 @@ class Rooted:
         self._open: dict[bytes, Directory] = {}
         self._known: dict[bytes, Directory] = {}
         self._followed: set[bytes] = set()
-        self._lower = -1 if lower is None else os.open(lower, _DIRECTORY)
-        self._root = Directory(b"", os.open(upper, _DIRECTORY), lower_shows=self._lower >= 0)
+        self._lower = None if lower is None else Stack(lower)
+        self._root = Directory(b"", os.open(upper, _DIRECTORY), lower_shows=lower is not None)
         self._partner = Partner(self._root.fd, placer)
         self._forget()
 
@@ -104,8 +107,8 @@ class Rooted:
         self._partner.close()
         self._forget()
         os.close(self._root.fd)
-        if self._lower >= 0:
-            os.close(self._lower)
+        if self._lower is not None:
+            self._lower.close()
 
     # --- looking ---------------------------------------------------------------------------------
 
@@ -146,11 +149,11 @@ class Rooted:
         self._partner.wait_for(directory.path, name)
         return tree.status_at(directory.fd, name)
 
-    def lower_status(self, directory: Directory, name: bytes) -> os.stat_result | None:
+    def below(self, directory: Directory, name: bytes) -> Found | None:
         """What shows through from `lower`, if `upper` has nothing there."""
-        if not directory.lower_shows:
+        if self._lower is None or not directory.lower_shows:
             return None
-        return tree.status_at(self._lower, join(directory.path, name))
+        return self._lower.find(join(directory.path, name))
 
     # --- changing --------------------------------------------------------------------------------
 
@@ -212,30 +215,50 @@ class Rooted:
         status = self.status(directory, name)
         if status is None:
             # A whiteout of nothing would show up as a broken name in a directory of one layer.
-            if self._lower < 0 or self.lower_status(directory, name) is not None:
-                os.mknod(name, stat.S_IFCHR, 0, dir_fd=directory.fd)
+            if self._lower is None or self.below(directory, name) is not None:
+                tree.make_whiteout(directory.fd, name)
         elif stat.S_ISDIR(status.st_mode):
             self.make_opaque(self._enter(directory, name))
 
     def make_opaque(self, directory: Directory) -> None:
         """Hide everything that `lower` has in `directory`."""
-        if directory is self._root and self._lower >= 0:
-            # overlayfs always merges the root: hide name by name.
-            for name in os.listdir(self._lower):
-                self.white_out(directory, os.fsencode(name))
-        elif directory.lower_shows or self._lower < 0:
-            os.setxattr(directory.fd, tree.OPAQUE, b"y")
+        pending = self._hide(directory)
+        while pending:
+            pending += self._hide(self.directory(pending.pop()))
+
+    def _hide(self, directory: Directory) -> list[bytes]:
+        """`make_opaque`, as far as it goes: returns the directories in it that are left to do."""
+        if not directory.lower_shows and self._lower is not None:
+            return []
+        # overlayfs always merges the root, and some file systems cannot hold the mark.
+        markable = directory is not self._root or self._lower is None
+        if markable and tree.mark_opaque(directory.fd):
             directory.lower_shows = False
             self._forget(keep=directory)
+            return []
+        return self._hide_names(directory)
 
-    def copy_up(self, directory: Directory, name: bytes, below: os.stat_result) -> None:
-        """Make the file that shows from `lower` at `name` a file of `upper`."""
+    def _hide_names(self, directory: Directory) -> list[bytes]:
+        """Hide name by name what `lower` has in `directory`; the paths of the directories that
+        `upper` has there as well, in which nothing is hidden yet."""
+        merged = []
+        for name in sorted(self._lower.names(directory.path)) if self._lower else ():
+            status = self.status(directory, name)
+            if status is None:
+                tree.make_whiteout(directory.fd, name)
+            elif stat.S_ISDIR(status.st_mode):
+                merged.append(join(directory.path, name))
+        return merged
+
+    def copy_up(self, directory: Directory, name: bytes, found: Found) -> None:
+        """Make the file that was `found` below, at `name`, a file of `upper`."""
         path = join(directory.path, name)
-        entry = tree.describe_at(self._lower, path, below, name=path, mtime_ns=below.st_mtime_ns)
+        root, below = found
+        entry = tree.describe_at(root, path, below, name=path, mtime_ns=below.st_mtime_ns)
         if entry.kind is not Kind.FILE:
             self._placer.make(directory.fd, name, entry, ())
             return
-        fd = tree.open_at(self._lower, path)
+        fd = tree.open_at(root, path)
         try:
             self._placer.make(directory.fd, name, entry, tree.content(fd, entry.size))
         finally:
@@ -291,17 +314,18 @@ class Rooted:
 
     def _step_below(self, directory: Directory, name: bytes) -> Directory | bytes:
         """`_step` where `upper` has nothing."""
-        below = self.lower_status(directory, name)
-        if below is None:
+        found = self.below(directory, name)
+        if found is None:
             return self._imply(directory, name)
+        root, below = found
         path = join(directory.path, name)
         if stat.S_ISLNK(below.st_mode):
-            return os.readlink(path, dir_fd=self._lower)
+            return os.readlink(path, dir_fd=root)
         if not stat.S_ISDIR(below.st_mode):
             raise _not_a_directory(directory, name)
-        child = self._make(directory, name)
         mtime_ns = self._times[path] = below.st_mtime_ns
-        entry = tree.describe_at(self._lower, path, below, name=path, mtime_ns=mtime_ns)
+        entry = tree.describe_at(root, path, below, name=path, mtime_ns=mtime_ns)
+        child = self._make(directory, name)
         self._placer.dress(child.fd, entry)
         return child
 
@@ -327,10 +351,10 @@ class Rooted:
     def _descend(self, directory: Directory, name: bytes) -> Directory:
         path = join(directory.path, name)
         fd = os.open(name, _DIRECTORY, dir_fd=directory.fd)
-        below = self.lower_status(directory, name)
+        below = self.below(directory, name)
         lower_shows = (
             below is not None
-            and stat.S_ISDIR(below.st_mode)
+            and stat.S_ISDIR(below[1].st_mode)
             and not tree.is_opaque(tree.all_xattrs(fd))
         )
         child = self._open[path] = Directory(path, fd, lower_shows=lower_shows)

@@ -67,8 +67,8 @@ class Unpacker:
         source, source_name = self.locate(clean(entry.link))
         status = self._rooted.status(source, source_name)
         if status is None:
-            below = self._rooted.lower_status(source, source_name)
-            if below is None or stat.S_ISDIR(below.st_mode):
+            below = self._rooted.below(source, source_name)
+            if below is None or stat.S_ISDIR(below[1].st_mode):
                 raise _no_target(entry)
             self._rooted.copy_up(source, source_name, below)
         elif stat.S_ISDIR(status.st_mode) or tree.is_whiteout(status):

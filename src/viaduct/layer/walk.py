@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from viaduct.base.tasks import Stop
+    from viaduct.layer.stack import Found, Stack
     from viaduct.layer.tar_writer import TarWriter
 
 
@@ -33,8 +34,8 @@ class _Level(Mutable):
 class Walk:
     """Writes the tree at the descriptor `root`, parents first, names in the order of their bytes.
 
-    `lower` is a descriptor of the merged tree below, -1 when it is not known: see
-    `viaduct.layer.pack.pack` for what is left out then and what is not. `time` maps a file's time
+    `lower` is what lies below, None when that is not known: see `viaduct.layer.pack.pack` for what
+    is left out then and what is not. `time` maps a file's time
     (ns) to its member's; `prefix` (empty, or ending in a slash) goes before every name. A tree that
     is not `layered` is written as it stands: no whiteouts, no opaque directories.
     """
@@ -43,7 +44,7 @@ class Walk:
         self,
         writer: TarWriter,
         root: int,
-        lower: int = -1,
+        lower: Stack | None = None,
         *,
         time: Callable[[int], int],
         prefix: bytes = b"",
@@ -63,7 +64,7 @@ class Walk:
     def run(self, stop: Stop | None = None) -> None:
         """Write everything. Raises `ContentError`, `StoreError`, OSError and `Canceled`."""
         names, _ = self._list(b"")
-        levels = [_Level(b"", names, self._lower >= 0, None)]
+        levels = [_Level(b"", names, self._lower is not None, None)]
         while levels:
             if stop is not None:
                 stop.check()
@@ -80,10 +81,10 @@ class Walk:
         """Write what is at `name`; for a directory, returns what to walk next."""
         path = level.path + name
         status = os.stat(path, dir_fd=self._root, follow_symlinks=False)
-        below = tree.status_at(self._lower, path) if level.lower_shows else None
+        below = self._lower.find(path) if self._lower is not None and level.lower_shows else None
         if self._layered:
             if tree.is_whiteout(status):
-                if below is not None or self._lower < 0:
+                if below is not None or self._lower is None:
                     self._mark(level.path + tree.WHITEOUT_PREFIX + name)
                 return None
             if name.startswith(tree.WHITEOUT_PREFIX):
@@ -96,22 +97,20 @@ class Walk:
         self._file(path, status, below)
         return None
 
-    def _directory(
-        self, path: bytes, status: os.stat_result, below: os.stat_result | None
-    ) -> _Level:
+    def _directory(self, path: bytes, status: os.stat_result, below: Found | None) -> _Level:
         names, attributes = self._list(path)
         entry = self._describe(path, status, attributes=attributes)
         opaque = self._layered and tree.is_opaque(attributes)
-        over_directory = below is not None and stat.S_ISDIR(below.st_mode)
+        over_directory = below is not None and stat.S_ISDIR(below[1].st_mode)
         if self._is_unchanged(path, entry, status, below):
             self._pending.append(entry)
         else:
             self._emit(entry)
-        if opaque and (over_directory or self._lower < 0):
+        if opaque and (over_directory or self._lower is None):
             self._mark(path + b"/" + tree.OPAQUE_MARKER)
         return _Level(path + b"/", names, over_directory and not opaque, entry)
 
-    def _file(self, path: bytes, status: os.stat_result, below: os.stat_result | None) -> None:
+    def _file(self, path: bytes, status: os.stat_result, below: Found | None) -> None:
         """Write anything but a directory."""
         if stat.S_ISSOCK(status.st_mode):
             return
@@ -130,7 +129,7 @@ class Walk:
         if not self._is_unchanged(path, entry, status, below):
             self._emit(entry)
 
-    def _regular(self, path: bytes, status: os.stat_result, below: os.stat_result | None) -> None:
+    def _regular(self, path: bytes, status: os.stat_result, below: Found | None) -> None:
         fd = tree.open_at(self._root, path)
         try:
             entry = self._describe(path, status, attributes=tree.all_xattrs(fd))
@@ -173,11 +172,9 @@ class Walk:
         )
 
     def _is_unchanged(
-        self, path: bytes, entry: Entry, status: os.stat_result, below: os.stat_result | None
+        self, path: bytes, entry: Entry, status: os.stat_result, below: Found | None
     ) -> bool:
-        return below is not None and unchanged.is_unchanged(
-            path, entry, self._root, status, self._lower, below
-        )
+        return below is not None and unchanged.is_unchanged(path, entry, self._root, status, *below)
 
     def _emit(self, entry: Entry) -> None:
         self._write_pending()

@@ -15,20 +15,25 @@ from viaduct.base.fs import explain_oserror
 from viaduct.base.tasks import Nursery
 from viaduct.base.values import Value
 from viaduct.oci import media
+from viaduct.ops.canvas import Canvas
 from viaduct.ops.select import Tree
 from viaduct.sandbox import mounts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from viaduct.base.tasks import Stop
     from viaduct.oci.models import Descriptor
+    from viaduct.ops.canvas import Ground
     from viaduct.ops.select import Pattern
     from viaduct.store.snapshots import Active, Snapshot
     from viaduct.store.store import Store
 
 _SCRATCH = "scratch"
+# In the state's root, when layers in it hide files by sockets, which overlayfs would show.
+_NO_OVERLAYS = "no-overlays"
 # Layers of one file system that come in at one time; registries like to be asked so by a client.
 _TRANSFERS = 4
 
@@ -65,21 +70,36 @@ class Fetch(Protocol):
 
 
 class Change(Value):
-    """A writable view of a file system: `path` is the merged tree, `upper` only what is changed."""
+    """A file system that can be written to at `path`."""
 
-    path: Path
-    upper: Path
     active: Active
+    canvas: Canvas
+
+    @property
+    def path(self) -> Path:
+        return self.canvas.path
 
 
 class Trees:
-    """The file systems of one build. Views stay mounted until `close`."""
+    """The file systems of one build. Views stay mounted until `close`. `warn` is told, once, when
+    the build will be slower because overlays cannot stand in the store."""
 
-    def __init__(self, store: Store, run: Path, fetch: Fetch, *, squash_owner: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        run: Path,
+        fetch: Fetch,
+        *,
+        squash_owner: bool,
+        warn: Callable[[str], None],
+    ) -> None:
         self._store = store
         self._run = run
         self._fetch = fetch
         self.squash_owner = squash_owner
+        self._warn = warn
+        self._choice = threading.Lock()
+        self._chosen: Ground | None = None
         self._lock = threading.Lock()
         self._views: dict[int | None, Path] = {}
         self._busy: dict[int | None, threading.Lock] = {}
@@ -89,6 +109,8 @@ class Trees:
     def close(self) -> None:
         """Unmount every view."""
         self._mounted.close()
+        if self._chosen is not None:
+            self._chosen.close()
 
     def select(self, result: Filesystem | LocalTree, stop: Stop) -> Tree:
         """The result as a tree to select files from."""
@@ -108,13 +130,18 @@ class Trees:
         with busy:
             if (found := self._views.get(snapshot)) is None:
                 self.unpack(filesystem, stop)
-                dirs = self._store.snapshots.layer_dirs(snapshot)
-                found = self._mountpoint()
-                mounted = mounts.overlay(dirs, upper=None, work=None, at=found, readonly=True)
-                with self._lock:
-                    self._mounted.enter_context(mounted)
-                    self._views[snapshot] = found
+                with contextlib.ExitStack() as entered:
+                    found = entered.enter_context(self._shown(snapshot, stop))
+                    with self._lock:
+                        self._mounted.push(entered.pop_all())
+                        self._views[snapshot] = found
         return found
+
+    def _shown(self, snapshot: int | None, stop: Stop) -> AbstractContextManager[Path]:
+        dirs = self._store.snapshots.layer_dirs(snapshot)
+        if snapshot is None or len(dirs) == 1:
+            return mounts.overlay(dirs, upper=None, work=None, at=self._mountpoint())
+        return self._ground().view(snapshot, stop)
 
     @contextlib.contextmanager
     def change(
@@ -125,13 +152,11 @@ class Trees:
         snapshots = self._store.snapshots
         active = snapshots.prepare(base.snapshot, description=description, kind=kind)
         try:
-            dirs = snapshots.layer_dirs(base.snapshot)
-            if dirs:
-                at = self._mountpoint()
-                with mounts.overlay(dirs, upper=active.fs, work=active.work, at=at, readonly=False):
-                    yield Change(at, active.fs, active)
+            if base.snapshot is None:
+                yield Change(active, Canvas(active.fs))
             else:
-                yield Change(active.fs, active.fs, active)
+                with self._ground().change(base.snapshot, active, stop) as canvas:
+                    yield Change(active, canvas)
         except OSError as error:
             raise explain_oserror(error, f"writing {description}") from error
         finally:
@@ -139,6 +164,7 @@ class Trees:
 
     def commit(self, change: Change) -> Filesystem:
         """Keep what was changed as a new snapshot."""
+        change.canvas.finish()
         return Filesystem(self._store.snapshots.commit(change.active).id)
 
     def stack(self, base: Filesystem, top: Filesystem) -> Filesystem:
@@ -167,6 +193,7 @@ class Trees:
         lazy = [each for each in chain if each.state == "lazy"]
         if not lazy:
             return
+        self._ground()
         with Nursery(_TRANSFERS, stop=stop, name="fetch") as nursery:
             for snapshot in lazy:
                 nursery.start(self._fetch_layer, snapshot, nursery.stop)
@@ -190,7 +217,7 @@ class Trees:
             if active is None:
                 return
             blob = snapshots.layers(snapshot.id)[0]
-            lower = self.view(Filesystem(below), stop) if below is not None else None
+            lower = snapshots.layer_dirs(below) if below is not None else None
             with self._store.content.follow(blob.descriptor.digest, stop) as stream:
                 applied = layers.apply(
                     stream,
@@ -203,6 +230,38 @@ class Trees:
                 )
             # Known by now: asking the file system again takes as long as a fifth of the unpacking.
             snapshots.commit(active, size=applied.disk)
+
+    def _ground(self) -> Ground:
+        """Overlays, where they can stand; asked once."""
+        with self._choice:
+            if self._chosen is None:
+                self._chosen = self._choose()
+            return self._chosen
+
+    def _choose(self) -> Ground:
+        from viaduct.ops.overlays import Overlays
+        from viaduct.sandbox import ground
+
+        mark = self._store.root / _NO_OVERLAYS
+        with self._store.trash.scratch() as place:
+            refusal = ground.try_out(place)
+        if refusal is None and mark.exists():
+            refusal = ground.Refusal(
+                f"{self._store.root} was begun where overlays cannot stand",
+                "point VIADUCT_HOME at a new directory",
+                sockets=True,
+            )
+        if refusal is None:
+            return Overlays(self._store.snapshots, self._mountpoint)
+        from viaduct.ops.checkouts import Checkouts
+
+        if refusal.sockets:
+            mark.touch(mode=0o600)
+        self._warn(
+            f"root file systems are copied, which takes longer and more room: {refusal.why}; "
+            f"{refusal.remedy}"
+        )
+        return Checkouts(self._store.snapshots, self._mountpoint)
 
     def _mountpoint(self) -> Path:
         with self._lock:

@@ -8,7 +8,6 @@ private and die with the program. A plan is a sequence of `Bind`, `Tmpfs` and `O
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shlex
 import threading
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from viaduct.base.errors import SandboxError
 from viaduct.base.values import Value
-from viaduct.sandbox import kernel, syscalls
+from viaduct.sandbox import syscalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -258,20 +257,4 @@ def _refused(step: Mount, error: OSError) -> SandboxError:
     text = step.describe()
     if len(text) > 300:
         text = f"{text[:200]} … {text[-90:]}"
-    what = f"cannot mount: {error.strerror}: {text}"
-    if not isinstance(step, Overlay):
-        return SandboxError(what)
-    if error.errno == errno.ENODEV:
-        return SandboxError("the kernel has no overlayfs", hint="sudo modprobe overlay")
-    if error.errno == errno.EPERM and kernel.version() < (5, 11):
-        return SandboxError(
-            f"overlayfs in a user namespace needs Linux 5.11, this is {os.uname().release}",
-            hint="boot a newer kernel",
-        )
-    if error.errno == errno.EINVAL and step.upper is not None:
-        return SandboxError(
-            what,
-            hint="the file system of VIADUCT_HOME cannot hold an overlay's upper directory (it is "
-            "an overlay, NFS or FUSE): point VIADUCT_HOME at ext4, xfs, btrfs or tmpfs",
-        )
-    return SandboxError(what)
+    return SandboxError(f"cannot mount: {error.strerror}: {text}")

@@ -12,7 +12,7 @@ import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from viaduct.store.liveness import Session
@@ -204,6 +204,16 @@ class Trash:
     def throw(self, path: Path) -> None:
         """Delete the tree at `path`, if there is one. Raises OSError when it cannot be moved."""
         self.empty(self.put(path))
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """An empty directory that is deleted on leaving. Raises OSError."""
+        place = self._directory / f"{self._session.token}.{os.urandom(6).hex()}"
+        place.mkdir()
+        try:
+            yield place
+        finally:
+            self.empty(place)
 
     def sweep(self) -> None:
         """Finish the deletions of dead processes. Raises OSError."""

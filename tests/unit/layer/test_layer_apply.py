@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import resource
 import stat
 import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.unit.layer.conftest import Tar
 
 from viaduct.base.errors import Canceled, ContentError, StoreError
 from viaduct.base.tasks import Stop
@@ -16,14 +19,14 @@ from viaduct.layer import tree
 from viaduct.layer.apply import apply
 from viaduct.layer.compress import Compression
 from viaduct.layer.pack import pack
+from viaduct.layer.rooted import join
+from viaduct.layer.stack import Stack
 from viaduct.layer.tar_reader import TarReader
 from viaduct.oci import digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
-
-    from tests.unit.layer.conftest import Tar
 
 SECOND = 1_000_000_000
 DIR, LINK = tarfile.DIRTYPE, tarfile.LNKTYPE
@@ -38,6 +41,10 @@ def is_opaque(path: Path) -> bool:
 
 
 def unpack(tar: Tar, upper: Path, lower: Path | None = None) -> None:
+    unpack_on(tar, upper, [lower] if lower else None)
+
+
+def unpack_on(tar: Tar, upper: Path, lower: Sequence[Path] | None) -> None:
     apply(tar.stream(), upper, lower=lower, squash_owner=True)
 
 
@@ -264,11 +271,90 @@ def test_an_opaque_root_hides_name_by_name(
     assert is_opaque(upper / "kept")
 
 
+def test_a_directory_that_replaces_a_file_may_come_after_many_others(
+    tar: Tar, upper: Path, lower: Path
+) -> None:
+    (lower / "d").mkdir()
+    for number in range(100):
+        tar.dir(f"other{number}")
+    unpack(tar.add("d").dir("d", mode=0o700).add("d/new"), upper, lower)
+    assert is_opaque(upper / "d")
+    assert stat.S_IMODE((upper / "d").stat().st_mode) == 0o700
+
+
+def _shown(*layers: Path) -> list[str]:
+    """Every path that the layers, topmost first, show together."""
+    stack = Stack(layers)
+    pending, found = [b""], []
+    while pending:
+        directory = pending.pop()
+        for name in stack.names(directory):
+            path = join(directory, name)
+            found.append(path.decode())
+            there = stack.find(path)
+            assert there is not None
+            if stat.S_ISDIR(there[1].st_mode):
+                pending.append(path)
+    stack.close()
+    return sorted(found)
+
+
+def test_without_attributes_an_opaque_directory_hides_name_by_name(
+    tar: Tar, upper: Path, lower: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("d/old", "d/sub/old", "d/both/old", "d/both/kept", "replaced/old"):
+        (lower / name).parent.mkdir(parents=True, exist_ok=True)
+        (lower / name).touch()
+
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    # As a file system does that has none.
+    monkeypatch.setattr(os, "setxattr", refuse)
+    tar.add("d/both/new").add("d/.wh..wh..opq").add("d/both/kept").add("d/sub").add("d/new")
+    tar.add("replaced").dir("replaced").add("replaced/new")
+    unpack(tar, upper, lower)
+    assert _shown(upper, lower) == [
+        *("d", "d/both", "d/both/kept", "d/both/new", "d/new", "d/sub"),
+        *("replaced", "replaced/new"),
+    ]
+
+
+def test_layers_without_a_mount_show_what_overlayfs_would(tar: Tar, tmp_path: Path) -> None:
+    layers: list[Path] = []
+    for archive in (
+        Tar().add("a/b/file").add("a/gone").symlink("link", "a").add("becomes-directory/x"),
+        Tar().add("a/.wh.gone").add("a/b/.wh..wh..opq").add("a/b/new").add("becomes-directory"),
+        Tar().dir("becomes-directory").add("a/gone/again").add("link/through"),
+    ):
+        upper = tmp_path / str(len(layers))
+        upper.mkdir()
+        unpack_on(archive, upper, layers)
+        layers.insert(0, upper)
+    assert _shown(*layers) == [
+        *("a", "a/b", "a/b/new", "a/gone", "a/gone/again", "a/through"),
+        *("becomes-directory", "link"),
+    ]
+
+
+def test_hundreds_of_layers_need_few_descriptors(tar: Tar, tmp_path: Path) -> None:
+    layers = [tmp_path / str(number) for number in range(300)]
+    for number, layer in enumerate(layers):
+        (layer / "d").mkdir(parents=True)
+        (layer / "d" / str(number)).touch()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 200), hard))
+    try:
+        assert len(_shown(*layers)) == 301
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_whiteouts_of_nothing_are_dropped_when_that_is_known(
     tar: Tar, upper: Path, lower: Path, tmp_path: Path
 ) -> None:
     data = tar.add(".wh.never").dir("new").add("new/.wh.never").bytes()
-    apply(io.BytesIO(data), upper, lower=lower)
+    apply(io.BytesIO(data), upper, lower=[lower])
     assert [path.name for path in upper.rglob("*")] == ["new"]
     unknown = tmp_path / "unknown"
     unknown.mkdir()

@@ -245,7 +245,8 @@ def test_a_hard_link_does_not_leave_through_a_link_below(
 ) -> None:
     (lower / "out").symlink_to(victim)
     with pytest.raises(ContentError, match="does not exist"):
-        apply(tar.hardlink("stolen", "out/secret").stream(), upper, lower=lower, squash_owner=True)
+        stolen = tar.hardlink("stolen", "out/secret").stream()
+        apply(stolen, upper, lower=[lower], squash_owner=True)
 
 
 def test_a_link_of_the_image_leads_inside_when_unpacking_over_it(

@@ -32,7 +32,7 @@ SECOND = 1_000_000_000
 
 def packed(upper: Path, lower: Path | None = None, *, epoch: int | None = None) -> bytes:
     out = io.BytesIO()
-    blob = pack(upper, out, PLAIN, lower=lower, epoch=epoch)
+    blob = pack(upper, out, PLAIN, lower=[lower] if lower else None, epoch=epoch)
     assert blob.digest == blob.diff_id == digest.of(out.getvalue())
     assert blob.files == len(list(TarReader([out.getvalue()])))
     return out.getvalue()
@@ -184,6 +184,14 @@ def test_whiteouts_and_opaque_directories_become_markers(upper: Path, lower: Pat
     assert names(upper) == names(upper, lower)
     mark = entries(upper, lower)[b".wh.gone"]
     assert mark == Entry(name=b".wh.gone", kind=Kind.FILE, mode=0)
+
+
+def test_a_whiteout_may_be_a_socket_where_devices_cannot_be_made(upper: Path, lower: Path) -> None:
+    (lower / "gone").touch()
+    for name in ("gone", "never"):
+        os.mknod(upper / name, stat.S_IFSOCK | 0o1000)
+    os.mknod(upper / "ordinary", stat.S_IFSOCK | 0o755)
+    assert names(upper, lower) == [".wh.gone"]
 
 
 def test_hard_linked_whiteouts_are_whiteouts(upper: Path) -> None:

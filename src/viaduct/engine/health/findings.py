@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 #: `problem`: builds fail. `warning`: some builds fail, or their result is not what one would think.
 Level: TypeAlias = Literal["ok", "warning", "problem"]
 
-#: overlayfs inside of a user namespace.
-_OLDEST_KERNEL = (5, 11)
+#: openat2(2), by which paths are kept inside of a root file system.
+_OLDEST_KERNEL = (5, 6)
 # Debian's nobody is 65534, and an image may use every id below.
 _ENOUGH_IDS = 65535
 _GIB = 1 << 30
@@ -77,7 +77,7 @@ def _kernel(facts: Facts) -> Finding:
         return Finding(
             "kernel",
             "problem",
-            f"{text}: overlayfs in a user namespace needs 5.11",
+            f"{text}: 5.6 is needed to keep paths inside of root file systems",
             "boot a newer kernel",
         )
     return Finding("kernel", "ok", text)
@@ -156,8 +156,9 @@ def _cgroups(facts: Facts, inside: Inside) -> Finding:
 
 
 def _overlay(inside: Inside) -> Finding:
-    if inside.overlay_trouble is not None:
-        return _troubled("overlayfs", inside.overlay_trouble)
+    if (trouble := inside.overlay_trouble) is not None:
+        text = f"{trouble.what}: root file systems are copied, which takes longer and more room"
+        return Finding("overlayfs", "warning", text, trouble.hint)
     return Finding("overlayfs", "ok", "root file systems of steps can be mounted")
 
 

@@ -21,8 +21,10 @@ from viaduct.engine.health.facts import Cgroups, Disk, Facts, Ids, Inside, Troub
 from viaduct.sandbox import (
     binfmt,
     emulate,
+    ground,
     kernel,
     mapper,
+    mountinfo,
     mounts,
     probe,
     qemu,
@@ -117,25 +119,11 @@ def _disk(state: Path) -> Disk:
         return Disk(str(state))
     return Disk(
         str(state),
-        kind=_filesystem(place),
+        kind=mountinfo.kind_at(place),
         free=told.f_bavail * told.f_frsize,
         files=told.f_favail if told.f_files else None,
         closed="" if _is_ours(place) else str(place),
     )
-
-
-def _filesystem(place: Path) -> str:
-    """The kind of file system that `place` is on, by the longest mount point above it."""
-    best, kind = "", ""
-    with contextlib.suppress(OSError):
-        path = str(place.resolve())
-        for row in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
-            fields, _, rest = row.partition(" - ")
-            point = fields.split()[4]
-            inside = point == "/" or path == point or path.startswith(f"{point}/")
-            if inside and len(point) >= len(best):
-                best, kind = point, rest.split()[0]
-    return kind
 
 
 def _cgroups() -> Cgroups:
@@ -182,7 +170,7 @@ def _try(place: Path, env: Mapping[str, str]) -> Inside:
     """What a build does inside of the namespaces; leaves `place` empty."""
     namespace = current()
     assert namespace is not None
-    overlay_trouble = _overlay(place)
+    refusal = ground.try_out(place)
     runtime, runtime_trouble = _runtime(place, env)
     platforms = supported(own_namespace=True)
     for entry in place.iterdir():
@@ -194,7 +182,7 @@ def _try(place: Path, env: Mapping[str, str]) -> Inside:
         platforms=tuple(map(str, platforms)),
         runtime=runtime,
         runtime_trouble=runtime_trouble,
-        overlay_trouble=overlay_trouble,
+        overlay_trouble=Trouble(refusal.why, refusal.remedy) if refusal else None,
     )
 
 
@@ -204,22 +192,6 @@ def _has_table() -> bool:
     except OSError:
         return False
     return True
-
-
-def _overlay(place: Path) -> Trouble | None:
-    """Mount an overlay and rename a new directory in it, which is what breaks first (dpkg)."""
-    lower, upper, work, at = (place / name for name in ("lower", "upper", "work", "at"))
-    for directory in (lower / "below", upper, work, at):
-        directory.mkdir(parents=True)
-    try:
-        with mounts.overlay([lower], upper=upper, work=work, at=at):
-            (at / "below" / "new").mkdir()
-            os.rename(at / "below" / "new", at / "renamed")
-    except SandboxError as error:
-        return Trouble(error.what, error.hint)
-    except OSError as error:
-        return Trouble(f"an overlay at {place.parent} does not work: {error.strerror}")
-    return None
 
 
 def _runtime(place: Path, env: Mapping[str, str]) -> tuple[str, Trouble | None]:
