@@ -172,3 +172,15 @@ def test_a_build_without_a_name_says_where_its_result_is(context: Context) -> No
     context.dockerfile("FROM BASE\n")
     assert "it will only remain in the build cache" in context.build().stderr
     assert "only remain" not in context.build("-t", "named:1").stderr
+
+
+@pytest.mark.parametrize("call", ["outline", "targets", "check"])
+def test_what_a_dockerfile_describes_does_not_drive_the_terminal(
+    context: Context, call: str
+) -> None:
+    trick = "\x1b]0;title\x07\x1b[2J"
+    context.dockerfile(f"ARG A={trick}\n# all {trick}\nFROM scratch AS all\nARG B={trick}\n")
+    with on_terminal([*VIADUCT, "build", "--call", call, str(context.root)]) as terminal:
+        assert terminal.end() == 0
+    assert b"\x1b]" not in terminal.written
+    assert b"\x1b[2J" not in terminal.written

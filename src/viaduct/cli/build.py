@@ -12,6 +12,7 @@ from viaduct.cli.command import implements
 from viaduct.cli.failure import Leave
 from viaduct.cli.options import arguments
 from viaduct.cli.out import echo
+from viaduct.cli.terminal import visible
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -123,7 +124,9 @@ def _report(call: BuildCall, result: BuildResult, session: Session, builder: Bui
     if call.print_id:
         echo(identity)
     if result.report:
-        echo(result.report, nl=False)
+        # It quotes the Dockerfile, which is not to drive the terminal.
+        shown = visible(result.report) if sys.stdout.isatty() else result.report
+        echo(shown, nl=False)
     if result.failure is not None:
         raise result.failure
     if result.status and not call.call.ignore_status:

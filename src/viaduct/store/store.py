@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import time
 from typing import TYPE_CHECKING
 
+from viaduct.base.errors import StoreError
 from viaduct.base.fs import explain_oserror
 from viaduct.base.values import Value
 from viaduct.store.cache_mounts import CacheMounts
@@ -143,6 +145,14 @@ def _make_private(root: Path) -> None:
     """Make the folders, which nobody else may enter: a root file system has set-user-id programs,
     which on the machine itself would be a way to become root, and content may be secret."""
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    status = root.stat()
+    if status.st_uid != os.geteuid() or status.st_mode & stat.S_IWOTH:
+        # Who can write there can have us change the mode of anything, by a link.
+        whose = "is open to every" if status.st_uid == os.geteuid() else "belongs to another"
+        raise StoreError(
+            f"{root} {whose} user of the machine",
+            hint="point VIADUCT_HOME at a directory that is yours alone",
+        )
     for name in _FOLDERS:
         path = root / name
         path.mkdir(exist_ok=True, mode=0o700)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.parts.stores import Partner
 
+from viaduct.base.errors import StoreError
 from viaduct.store.directories import Trash, delete_tree, disk_usage
 from viaduct.store.liveness import Session
 from viaduct.store.store import Store
@@ -243,3 +244,21 @@ def test_the_ballast_goes_only_when_room_is_short(
     monkeypatch.undo()
     Store.open(root).close()
     assert (root / "ballast").exists()
+
+
+def test_a_directory_that_others_may_prepare_is_not_used(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link in it would have us close a directory of the machine to everybody."""
+    victim = tmp_path / "victim"
+    victim.mkdir(mode=0o755)
+    root.mkdir()
+    (root / "content").symlink_to(victim)
+    root.chmod(0o777)
+    with pytest.raises(StoreError, match="is open to every user"):
+        Store.open(root)
+    root.chmod(0o755)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(StoreError, match="belongs to another user"):
+        Store.open(root)
+    assert victim.stat().st_mode & 0o777 == 0o755
