@@ -7,6 +7,7 @@ import hashlib
 import json
 import signal
 import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -467,3 +468,25 @@ def test_one_platform_where_several_were_expected_is_explained(registry: str, bl
     done = viaduct("imagetools", "inspect", name)
     assert "one platform only" in done.stderr.decode()
     assert "Manifests:" not in done.stdout.decode()
+
+
+#: Each of these costs milliseconds that looking at an image without TLS gets nothing for.
+_NOT_NEEDED = (
+    *("click", "dataclasses", "email", "gettext", "http", "random", "shutil", "sqlite3", "ssl"),
+    *("subprocess", "tempfile", "viaduct.registry.upload"),
+)
+
+
+def test_an_inspection_imports_only_what_it_needs(registry: str, blobs: Blobs) -> None:
+    name = put(f"{registry}/light:1", pictures.index(blobs), blobs)
+    script = (
+        "import sys\n"
+        "from viaduct.cli.main import run\n"
+        "run('viaduct', ['imagetools', 'inspect', sys.argv[1]])\n"
+        f"print(*sorted(set({_NOT_NEEDED!r}) & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, name], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(f"Name:      {name}\n")
+    assert done.stderr == "\n"
