@@ -35,7 +35,7 @@ def labels(env: Mapping[str, str], context: str, dockerfile: str) -> dict[str, s
     found = {}
     if revision := _git(context, "rev-parse", "--verify", "HEAD^{commit}"):
         asked = env.get("BUILDX_GIT_CHECK_DIRTY", "").lower() in _TRUE
-        dirty = asked and _git(context, "status", "--porcelain", "--ignored") != ""
+        dirty = asked and _is_dirty(context)
         found[REVISION] = f"{revision}-dirty" if dirty else revision
     if remote := _remote(context):
         found[SOURCE] = remote
@@ -44,6 +44,24 @@ def labels(env: Mapping[str, str], context: str, dockerfile: str) -> dict[str, s
     if os.path.isfile(file) and not place.startswith(".."):
         found[DOCKERFILE] = place
     return found
+
+
+def _is_dirty(context: str) -> bool:
+    """Whether files are not committed.
+
+    The context may be somebody else's work, its `.git/config` too: programs that are named there
+    are not run. (Git takes submodules for repositories of their own, and asks theirs.)
+    """
+    settings = {"core.fsmonitor": "false", "core.hooksPath": "/dev/null"}
+    listed = _git(context, "config", "--show-scope", "--name-only", "-z", "--list").split("\0")
+    for scope, key in zip(listed[::2], listed[1::2], strict=False):
+        if scope not in ("system", "global") and key.startswith("filter."):
+            settings[key] = ""
+    env = {**os.environ, "GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (key, value) in enumerate(settings.items()):
+        env |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    status = ("status", "--porcelain", "--ignored", "--ignore-submodules=dirty")
+    return _git(context, *status, env=env) != ""
 
 
 def _remote(context: str) -> str:
@@ -62,10 +80,10 @@ def _discreet(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-def _git(directory: str, *arguments: str) -> str:
+def _git(directory: str, *arguments: str, env: Mapping[str, str] | None = None) -> str:
     """What git prints; empty where it fails or is missing."""
     try:
-        done = proc.run(["git", "-C", directory, *arguments], check=False)
+        done = proc.run(["git", "-C", directory, *arguments], env=env, check=False)
     except SandboxError:
         return ""
     return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else ""

@@ -80,3 +80,23 @@ def test_without_the_variable_git_is_not_even_asked(work_tree: Path) -> None:
 def test_the_remote_is_told_without_credentials(work_tree: Path, url: str, told: str) -> None:
     git(work_tree, "remote", "add", "upstream", url)
     assert git_labels.labels(ASKED, str(work_tree), "app/Dockerfile")[git_labels.SOURCE] == told
+
+
+def test_a_repository_cannot_have_programs_run(work_tree: Path, tmp_path: Path) -> None:
+    """Its own settings came with it, wherever it is from."""
+    spy = tmp_path / "spy"
+    spy.write_text(f'#!/bin/sh\necho "$0 $@" >> {tmp_path}/ran\n')
+    spy.chmod(0o755)
+    hooks = work_tree / ".git" / "hooks"
+    hooks.mkdir(exist_ok=True)
+    (hooks / "post-index-change").symlink_to(spy)
+    (work_tree / ".git/info").mkdir(exist_ok=True)
+    (work_tree / ".git/info/attributes").write_text("* filter=a=b.c\n")
+    for key in ("core.fsmonitor", "filter.a=b.c.clean", "filter.a=b.c.process"):
+        git(work_tree, "config", key, str(spy))
+    git(work_tree, "config", "filter.a=b.c.required", "true")
+    (work_tree / "app/Dockerfile").write_text("FROM scraTch\n")
+    asked = {**ASKED, "BUILDX_GIT_CHECK_DIRTY": "1"}
+    found = git_labels.labels(asked, str(work_tree), "")
+    assert found[git_labels.REVISION].endswith("-dirty")
+    assert not (tmp_path / "ran").exists()
