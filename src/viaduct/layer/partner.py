@@ -188,7 +188,8 @@ class _Program:
         fd = os.memfd_create("partner", os.MFD_CLOEXEC)
         try:
             os.ftruncate(fd, size)
-            self._shared = mmap.mmap(fd, size)
+            # Never closed: an error on its way up may hold a part of it.
+            self.memory = memoryview(mmap.mmap(fd, size))
             self._process = subprocess.Popen(
                 # Without the packages and the user's settings it starts in 10 ms.
                 [*(sys.executable, "-I", "-S"), partner_program.__file__, str(fd), str(root)],
@@ -200,7 +201,6 @@ class _Program:
             )
         finally:
             os.close(fd)
-        self.memory = memoryview(self._shared)
         self._in = cast("BinaryIO", self._process.stdin)
         self._out = cast("BinaryIO", self._process.stdout).fileno()
         self._poll = select.poll()
@@ -226,5 +226,3 @@ class _Program:
         self._process.kill()
         with contextlib.suppress(BrokenPipeError):
             self._process.communicate()
-        self.memory.release()
-        self._shared.close()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
+import resource
 import signal
 import stat
 import tempfile
@@ -136,6 +138,24 @@ def test_a_file_that_the_second_process_cannot_make_is_reported(
     partner.take(b"missing", b"file", file_of(1, b"file"), [memoryview(content_of(1))])
     with pytest.raises(FileNotFoundError):
         partner.wait()
+
+
+def test_a_file_for_which_there_is_no_room_is_reported(partner: Partner, upper: Path) -> None:
+    count = give_until_it_works(partner, upper)
+    partner.wait()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    large = file_of(699, b"large")
+    for process in [os.getpid(), *partners()]:
+        resource.prlimit(process, resource.RLIMIT_FSIZE, (large.size - 1, before[1]))
+    try:
+        partner.take(b"deep/d0", b"large", large, [memoryview(content_of(699))])
+        with pytest.raises(OSError, match="too large") as caught:
+            partner.wait()
+        partner.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.errno == errno.EFBIG
+    all_are_there(upper, count)
 
 
 def test_a_link_in_the_place_of_a_directory_leads_nowhere(
