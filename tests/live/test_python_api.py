@@ -69,6 +69,18 @@ def test_a_program_with_threads_builds_and_pushes(context: Context, registry: st
     assert all(e.cached for e in again if isinstance(e, Finished) and e.vertex in steps)
 
 
+def test_nothing_is_imported_from_the_directory_that_a_program_is_in(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be that of a context which somebody else wrote."""
+    for module in ("msgspec", "pickle", "viaduct"):
+        context.file(f"{module}.py", f"open('{context.root}/imported', 'w')\n")
+    context.dockerfile("FROM scratch\n")
+    monkeypatch.chdir(context.root)
+    viaduct.build(viaduct.BuildRequest(context="."))
+    assert not (context.root / "imported").exists()
+
+
 def test_builds_from_several_threads_at_a_time(context: Context) -> None:
     context.dockerfile("FROM BASE\nARG N\nRUN echo $N\n")
     results: dict[int, object] = {}

@@ -34,7 +34,8 @@ def run_in_child(request: BuildRequest, sink: Sink, stop: Stop) -> BuildResult:
     with open(read, "rb") as messages, open(write, "wb") as asked:
         with open(say, "wb"), open(hear, "rb"):
             child = subprocess.Popen(
-                [sys.executable, "-m", "viaduct.engine.child", str(hear), str(say)],
+                # -P: a module that lies in the current directory is not ours to import.
+                [*(sys.executable, "-P", "-m"), "viaduct.engine.child", str(hear), str(say)],
                 pass_fds=(hear, say),
             )
         key = stop.on_stop(child.terminate)
