@@ -75,6 +75,26 @@ def test_the_containerd_store_takes_several_platforms(context: Context, tmp_path
     assert readers.platforms(f"oci-archive:{archive}") == ["linux/amd64", "linux/arm64"]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("DOCKER_HOST", "tcp://127.0.0.1:1", "DOCKER_HOST=tcp://127.0.0.1:1 does not answer"),
+        ("DOCKER_HOST", "ssh://somebody@example.com", "somebody@example.com does not answer"),
+        ("DOCKER_CONTEXT", "gone", "context gone does not answer"),
+        ("DOCKER_CONTEXT", "default", ""),
+    ],
+)
+def test_an_engine_that_was_named_and_does_not_answer_is_told(
+    context: Context, name: str, value: str, said: str
+) -> None:
+    env = {key: text for key, text in os.environ.items() if not key.startswith("DOCKER_")}
+    env["DOCKER_CONFIG"] = os.environ["DOCKER_CONFIG"]
+    built = hello(context).build("--load", "-t", "it:1", env={**env, name: value})
+    assert ("does not answer: the image goes to the local store" in built.stderr) == bool(said)
+    assert said in built.stderr
+    assert stored() == ["it"]
+
+
 def test_what_the_engine_says_is_passed_on(classic: DockerEngine, context: Context) -> None:
     classic.refusal = "no space left on device"
     failed = hello(context).build("--load", "-t", "it:1", env=at(classic), check=False)

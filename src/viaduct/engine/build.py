@@ -68,7 +68,7 @@ def run(request: BuildRequest, sink: Sink, stop: Stop, *, env: Mapping[str, str]
     now = time.time()
     wanted = request.platforms or (platforms.native(),)
     asks = request.call != "build"
-    engine = None if asks else _docker_engine(request, env)
+    engine = None if asks else _docker_engine(request, env, witness)
     if not asks:
         exports.check(request, len(wanted), engine)
     with contextlib.ExitStack() as stack:
@@ -116,12 +116,18 @@ def _check_frontend(witness: _Witness, request: BuildRequest, found: inputs.Inpu
         witness(Warned(text, time.time(), where=asked.where))
 
 
-def _docker_engine(request: BuildRequest, env: Mapping[str, str]) -> DockerEngine | None:
+def _docker_engine(
+    request: BuildRequest, env: Mapping[str, str], sink: Sink
+) -> DockerEngine | None:
     if not any(output.load for output in request.outputs):
         return None
-    from viaduct.export import docker_engine
+    from viaduct.export import docker_context, docker_engine
 
-    return docker_engine.find(env)
+    engine = docker_engine.find(env)
+    if engine is None and (asked := docker_context.asked(env)):
+        text = f"The Docker engine of {asked} does not answer: the image goes to the local store"
+        sink(Warned(text, time.time()))
+    return engine
 
 
 def _options(request: BuildRequest, *, several: bool) -> LowerOptions:

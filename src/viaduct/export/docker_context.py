@@ -69,6 +69,14 @@ def current(env: Mapping[str, str]) -> str:
     return (config.current_context if config else "") or DEFAULT
 
 
+def asked(env: Mapping[str, str]) -> str:
+    """What names another engine than the machine's own; empty where nothing does."""
+    if host := env.get("DOCKER_HOST"):
+        return f"DOCKER_HOST={host}"
+    name = current(env)
+    return "" if name == DEFAULT else f"context {name}"
+
+
 def names(env: Mapping[str, str]) -> list[str]:
     """Every context that was made; `DEFAULT` is not among them."""
     root = _metas(env)
