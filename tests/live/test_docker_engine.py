@@ -80,7 +80,6 @@ def test_the_containerd_store_takes_several_platforms(context: Context, tmp_path
     [
         ("DOCKER_HOST", "tcp://127.0.0.1:1", "DOCKER_HOST=tcp://127.0.0.1:1 does not answer"),
         ("DOCKER_HOST", "ssh://somebody@example.com", "somebody@example.com does not answer"),
-        ("DOCKER_CONTEXT", "gone", "context gone does not answer"),
         ("DOCKER_CONTEXT", "default", ""),
     ],
 )
