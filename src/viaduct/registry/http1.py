@@ -1,29 +1,32 @@
 """HTTP/1.1 as a client speaks it (RFC 9112): a request's head as bytes, an answer out of a stream.
 
-The standard library's client brings TLS and the parser of e-mail with it, which takes as long as
-all of a short command. What a server sends is untrusted: whatever is not plainly HTTP is refused,
-and nothing that it says has no bound.
+Answers are parsed by llhttp. (The standard library's client brings TLS and the parser of e-mail
+with it, which takes as long as all of a short command.) What a server sends is untrusted: whatever
+is not plainly HTTP is refused, and nothing that it says has no bound.
 """
 
 from __future__ import annotations
 
 import re
+from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import io
     from collections.abc import Iterable, Mapping
 
-# So long may a line be, so many header fields may there be, and so many interim answers.
-_LINE = 1 << 16
+# So long may a head be, or whatever else stands between the bytes of a body; so many fields may it
+# have, and so many interim answers may come before the real one.
+_HEAD = 1 << 17
 _FIELDS = 100
 _INTERIM = 10
+# So much of a body in chunks is taken at a time.
+_PIECE = 1 << 16
+# The one answer below 200 after which no other comes.
+_SWITCHING = 101
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?")
 _TARGET = re.compile(r"[!-~]+")
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
-_BODILESS = (204, 304)
 
 
 class Malformed(Exception):
@@ -54,125 +57,129 @@ def head(method: str, target: str, fields: Iterable[tuple[str, str]]) -> bytes:
     return b"\r\n".join([*lines, b"", b""])
 
 
+class _Events:
+    """What the parser tells of one answer."""
+
+    def __init__(self) -> None:
+        from httptools import HttpResponseParser
+
+        self.parser = HttpResponseParser(self)
+        self.headers: dict[str, str] = {}
+        self.begun = self.ended = self.reusable = False
+        self.body: deque[bytes] = deque()
+        self._fields = 0
+
+    def feed(self, data: bytes) -> None:
+        """Hand on what came. Raises `Malformed`."""
+        from httptools import HttpParserError, HttpParserUpgrade
+
+        try:
+            self.parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            if not self.ended:
+                raise Malformed(str(error)) from error
+            # Something follows that nobody asked for.
+            self.reusable = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields += 1
+        if self._fields > _FIELDS:
+            raise Malformed("too many header fields")
+        if self.begun:
+            return  # the trailer
+        key, text = name.decode("ascii").lower(), value.strip(b" \t").decode("latin-1")
+        self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
+
+    def on_headers_complete(self) -> None:
+        self.begun = True
+        # Of an answer without a body, the parser has forgotten it by the time of its end.
+        self.reusable = self.parser.should_keep_alive()
+
+    def on_body(self, data: bytes) -> None:
+        self.body.append(data)
+
+    def on_message_complete(self) -> None:
+        self.ended = True
+
+
 class Answer:
     """An answer: `headers` have lower-case names, repeated ones joined by a comma. With its body
     read, another request may go over the connection if `reusable`."""
 
     def __init__(
-        self, stream: io.BufferedReader, status: int, headers: Mapping[str, str], *, newer: bool
+        self, stream: io.BufferedReader, status: int, events: _Events, method: str
     ) -> None:
         self.status = status
-        self.headers = headers
+        self.headers: Mapping[str, str] = events.headers
         self._stream = stream
-        options = {word.strip().lower() for word in headers.get("connection", "").split(",")}
-        self.reusable = "close" not in options and (newer or "keep-alive" in options)
-        # What is left of the body, or of the chunk of it that is being read; None: until the end.
-        self._left: int | None = 0
-        self._chunked = False
-        self.ended = False
+        self._events = events
+        self._chunked = "transfer-encoding" in events.headers
+        length = events.headers.get("content-length")
+        # What is left of the body; None: as far as the chunks, or the connection, go.
+        self._left = None if length is None else int(length)
+        self.ended = events.ended or method == "HEAD" or (method == "CONNECT" and self.status < 300)
 
-    def expect_body(self) -> None:
-        """Find out how the body ends. Raises `Malformed`."""
-        coding, length = self.headers.get("transfer-encoding"), self.headers.get("content-length")
-        if coding is not None:
-            if coding.strip().lower() != "chunked":
-                raise Malformed(f"transfer encoding {coding!r}")
-            self._chunked = True
-            # Two lengths: somebody on the way may believe the other one.
-            self.reusable = self.reusable and length is None
-        elif length is not None:
-            said = {word.strip() for word in length.split(",")}
-            number = said.pop()
-            if said or not (number.isascii() and number.isdigit() and len(number) < 19):
-                raise Malformed(f"content length {length!r}")
-            self._left = int(number)
-            self.ended = self._left == 0
-        else:
-            self._left = None
-            self.reusable = False
+    @property
+    def reusable(self) -> bool:
+        return self._events.reusable
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill `buffer` as far as possible; 0 at the end. Raises `Malformed`, and
+        """Fill `buffer`, or a part of it; 0 at the end. Raises `Malformed`, and
         ConnectionResetError when the connection ends before the body does."""
-        count = 0
-        while count < len(buffer) and not self.ended:
-            if self._chunked and self._left == 0 and not self._next_chunk():
-                break
-            room = len(buffer) - count
-            wanted = room if self._left is None else min(room, self._left)
-            got = self._stream.readinto(buffer[count : count + wanted])
-            count += got
-            if self._left is None:
-                self.ended = got == 0
-                break
-            if got == 0:
-                if count:
-                    break  # what came counts; the next call finds the end again
-                raise ConnectionResetError
-            self._left -= got
-            if self._left == 0:
-                if self._chunked:
-                    _expect_empty(self._stream)
-                else:
-                    self.ended = True
+        if self.ended or not buffer:
+            return 0
+        if self._chunked:
+            return self._from_chunks(buffer)
+        room = buffer if self._left is None else buffer[: self._left]
+        count = self._stream.readinto(room)
+        if self._left is None:
+            self.ended = count == 0
+        elif count == 0:
+            raise ConnectionResetError
+        else:
+            self._left -= count
+            self.ended = self._left == 0
         return count
 
-    def _next_chunk(self) -> bool:
-        """Read the size of the next chunk; false at the end, with the trailer read and dropped."""
-        match = _CHUNK.fullmatch(_line(self._stream))
-        if match is None:
-            raise Malformed("chunk size")
-        self._left = int(match[1], 16)
-        if self._left == 0:
-            _fields(self._stream)
+    def _from_chunks(self, buffer: memoryview) -> int:
+        pieces, room = self._events.body, _HEAD
+        while not pieces and not self._events.ended:
+            data = self._stream.read1(min(_PIECE, room))
+            if not data:
+                raise Malformed("no end of a chunk") if room == 0 else ConnectionResetError
+            room -= len(data)
+            self._events.feed(data)
+        if not pieces:
             self.ended = True
-        return not self.ended
+            return 0
+        piece = pieces.popleft()
+        count = min(len(buffer), len(piece))
+        buffer[:count] = piece[:count]
+        if count < len(piece):
+            pieces.appendleft(piece[count:])
+        self.ended = self._events.ended and not pieces
+        return count
 
 
 def read(stream: io.BufferedReader, method: str) -> Answer:
     """The answer to a request with `method`. Raises `Malformed`, and ConnectionResetError when the
     connection ends first."""
     for _ in range(_INTERIM):
-        match = _STATUS.fullmatch(_line(stream))
-        if match is None:
-            raise Malformed("status line")
-        status, headers = int(match[2]), _fields(stream)
-        if status < 200 and status != 101:
-            continue
-        answer = Answer(stream, status, headers, newer=match[1] == b"1")
-        if method == "HEAD" or status in _BODILESS or (method == "CONNECT" and status < 300):
-            answer.ended = True
-        else:
-            answer.expect_body()
-        return answer
+        events = _Events()
+        room = _HEAD
+        # Line by line: what comes after the head is the body's, and is read straight from there.
+        while not events.begun:
+            line = stream.readline(room)
+            if not line:
+                raise Malformed("a head without an end") if room == 0 else ConnectionResetError
+            room -= len(line)
+            events.feed(line)
+        if (version := events.parser.get_http_version()) not in ("1.0", "1.1"):
+            raise Malformed(f"HTTP/{version}")
+        coding = events.headers.get("transfer-encoding", "chunked")
+        if coding.lower() != "chunked":
+            raise Malformed(f"transfer encoding {coding!r}")
+        status = events.parser.get_status_code()
+        if status >= 200 or status == _SWITCHING:
+            return Answer(stream, status, events, method)
     raise Malformed("no end of interim answers")
-
-
-def _fields(stream: io.BufferedReader) -> dict[str, str]:
-    """Header or trailer fields, up to the empty line."""
-    out: dict[str, str] = {}
-    for _ in range(_FIELDS + 1):
-        line = _line(stream)
-        if not line:
-            return out
-        name, colon, value = line.partition(b":")
-        if not colon or not _TOKEN.fullmatch(name):
-            raise Malformed("header field")
-        key, text = name.decode("ascii").lower(), value.strip(b" \t").decode("latin-1")
-        out[key] = f"{out[key]}, {text}" if key in out else text
-    raise Malformed("too many header fields")
-
-
-def _line(stream: io.BufferedReader) -> bytes:
-    """A line without its end."""
-    line = stream.readline(_LINE + 2)
-    if not line.endswith(b"\n"):
-        if len(line) > _LINE:
-            raise Malformed("line too long")
-        raise ConnectionResetError
-    return line[:-1].removesuffix(b"\r")
-
-
-def _expect_empty(stream: io.BufferedReader) -> None:
-    if _line(stream):
-        raise Malformed("end of a chunk")

@@ -2,8 +2,8 @@
 
 `Transport` moves one request and hands back one response, whatever its status. It knows nothing
 of registries, credentials, redirects or retries; those are decided above. `HTTPTransport` is the
-real one: HTTP/1.1 of the standard library over our own pool of connections. (urllib3 does the same
-and costs a command 25 ms more of start-up, which is a quarter of what a cached rebuild may take.)
+real one: HTTP/1.1 over a pool of connections. (urllib3 does the same, and costs a command 25 ms
+more of start-up: a quarter of what a cached rebuild may take.)
 """
 
 from __future__ import annotations

@@ -488,5 +488,5 @@ def test_a_length_that_is_no_number_is_not_believed(client: Client, ours: str, n
         exchange.close_connection = True
         return True
 
-    with running_front(ours, boasting) as front, pytest.raises(Refused, match="no such repository"):
+    with running_front(ours, boasting) as front, pytest.raises(Broken, match="not answer in HTTP"):
         client.resolve(at(front.address, "app:missing"))
