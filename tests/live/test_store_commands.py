@@ -370,6 +370,23 @@ def saved(context: Context, tmp_path: Path) -> Path:
     return path
 
 
+def test_a_blob_that_lost_its_end_is_told_and_fetched_again(
+    busybox: str, clean_env: Path, tmp_path: Path
+) -> None:
+    _text("pull", "-q", busybox)
+    blobs = (clean_env / "content/blobs/sha256").iterdir()
+    layer = max(blobs, key=lambda path: path.stat().st_size)
+    layer.chmod(0o600)
+    os.truncate(layer, 100)
+    target = tmp_path / "saved.tar"
+    said = _fails("save", "-o", str(target), busybox)
+    assert f"sha256:{layer.name} was damaged on disk and has been removed" in said
+    assert not target.exists()
+    _text("save", "-o", str(target), busybox)
+    with tarfile.open(target) as archive:
+        assert archive.getmember(f"blobs/sha256/{layer.name}").size == layer.stat().st_size > 100
+
+
 def test_a_full_disk_below_an_archive_is_told(saved: Path) -> None:
     said = _fails("save", "-o", "/dev/full", "saved:1")
     assert "cannot write /dev/full: No space left on device" in said

@@ -65,7 +65,7 @@ def save(
         layout.write_tar(
             out,
             store.content,
-            blobs,
+            blobs.values(),
             index=models.encode(index),
             docker=docker_archive.encode(docker),
         )

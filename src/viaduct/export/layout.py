@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -54,7 +53,7 @@ def write_directory(
     what the layout holds besides stays. Raises `Canceled` when stopped."""
     directory = LayoutDirectory(dest)
     for descriptor in reachable(root, content):
-        directory.add(descriptor.digest, _copying(content, descriptor.digest, stop))
+        directory.add(descriptor.digest, _copying(content, descriptor, stop))
     listed = entries(root, names, created=created)
     if not names:
         listed = tuple(
@@ -66,9 +65,11 @@ def write_directory(
     directory.enter(listed)
 
 
-def _copying(content: ContentStore, digest: Digest, stop: Stop) -> Callable[[BinaryIO], None]:
+def _copying(
+    content: ContentStore, descriptor: Descriptor, stop: Stop
+) -> Callable[[BinaryIO], None]:
     def copy(out: BinaryIO) -> None:
-        with content.open(digest) as source:
+        with content.open(descriptor.digest, size=descriptor.size) as source:
             shutil.copyfileobj(_Watchful(source, stop), out, _PIECE)
 
     return copy
@@ -89,7 +90,7 @@ def write_archive(
     write_tar(
         out,
         content,
-        {descriptor.digest for descriptor in reachable(exported.root, content)},
+        reachable(exported.root, content),
         index=_index(exported.root, names, created),
         docker=_docker_manifest(exported, names) if docker else None,
         stop=stop,
@@ -99,21 +100,21 @@ def write_archive(
 def write_tar(
     out: BinaryIO,
     content: ContentStore,
-    blobs: Iterable[Digest],
+    blobs: Iterable[Descriptor],
     *,
     index: bytes,
     docker: bytes | None,
     stop: Stop | None = None,
 ) -> None:
     """Write a layout of these blobs, in the order of their digests, as a tar to `out`; `index` is
-    its index.json, `docker` a manifest.json."""
+    its index.json, `docker` a manifest.json. Raises `ContentError` for a blob that is damaged."""
     import tarfile
 
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as archive:
         _directory(archive, "blobs")
         _directory(archive, "blobs/sha256")
-        for digest in sorted(blobs):
-            _blob(archive, content, digest, stop or Stop())
+        for descriptor in sorted(blobs, key=lambda blob: blob.digest):
+            _blob(archive, content, descriptor, stop or Stop())
         _file(archive, "index.json", index)
         if docker is not None:
             _file(archive, "manifest.json", docker)
@@ -172,10 +173,10 @@ def _file(archive: tarfile.TarFile, name: str, data: bytes, *, mode: int = 0o644
     archive.addfile(info, io.BytesIO(data))
 
 
-def _blob(archive: tarfile.TarFile, content: ContentStore, digest: Digest, stop: Stop) -> None:
+def _blob(archive: tarfile.TarFile, content: ContentStore, blob: Descriptor, stop: Stop) -> None:
     import tarfile
 
-    with content.open(digest) as stream:
-        info = tarfile.TarInfo(_blob_path(digest))
-        info.size, info.mode = os.fstat(stream.fileno()).st_size, 0o444
+    with content.open(blob.digest, size=blob.size) as stream:
+        info = tarfile.TarInfo(_blob_path(blob.digest))
+        info.size, info.mode = blob.size, 0o444
         archive.addfile(info, _Watchful(stream, stop))

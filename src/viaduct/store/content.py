@@ -113,10 +113,15 @@ class ContentStore:
         except OSError as error:
             raise explain_oserror(error, f"looking for {digest}") from error
 
-    def open(self, digest: Digest) -> BinaryIO:
-        """The blob's bytes. Raises `NotFound`."""
+    def open(self, digest: Digest, *, size: int | None = None) -> BinaryIO:
+        """The blob's bytes. Raises `NotFound`, and `ContentError` when it has not the `size` that
+        it should have; it is removed then, so that the next command gets it again."""
         with _explained(f"reading {digest}", missing=digest):
-            return open(self.path(digest), "rb")
+            file = open(self.path(digest), "rb")  # noqa: SIM115 - the caller's to close
+            if size is not None and os.fstat(file.fileno()).st_size != size:
+                file.close()
+                raise self._damaged(digest)
+        return file
 
     def follow(self, digest: Digest, stop: Stop) -> BinaryIO:
         """The blob's bytes as they arrive, for a blob that is here or that another thread is about
@@ -135,12 +140,15 @@ class ContentStore:
         if len(data) > limit:
             raise ContentError(f"{digest} is larger than {limit} bytes: too large for a document")
         if digests.of(data, digests.algorithm(digest)) != digest:
-            self.delete(digest)
-            raise ContentError(
-                f"{digest} was damaged on disk and has been removed",
-                hint="run the command again: what is missing is fetched or built again",
-            )
+            raise self._damaged(digest)
         return data
+
+    def _damaged(self, digest: Digest) -> ContentError:
+        self.delete(digest)
+        return ContentError(
+            f"{digest} was damaged on disk and has been removed",
+            hint="run the command again: what is missing is fetched or built again",
+        )
 
     def put(self, data: bytes, expected: Digest | None = None) -> tuple[Digest, int]:
         """Store `data`; its digest and size. Raises `ContentError` when it is not `expected`."""
