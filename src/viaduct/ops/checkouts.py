@@ -11,6 +11,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
+from viaduct.base.fs import explain_oserror
 from viaduct.base.values import Mutable
 from viaduct.layer.changes import Scan, collect, scan, settle
 from viaduct.layer.replay import replay
@@ -89,9 +90,7 @@ class Checkouts:
         try:
             done = chain.index(checkout.shows) + 1 if checkout.shows is not None else 0
             for missing in chain[done:]:
-                checkout.shows = checkout.seen = None
-                replay(self._snapshots.directory(missing), checkout.root, stop=stop)
-                checkout.shows = missing
+                self._roll_forward(checkout, missing, stop)
             yield checkout
         except BaseException:
             checkout.shows = None
@@ -102,6 +101,15 @@ class Checkouts:
             else:
                 with self._lock:
                     self._idle.append(checkout)
+
+    def _roll_forward(self, checkout: _Checkout, snapshot: int, stop: Stop) -> None:
+        """Lay the next snapshot over what the checkout shows."""
+        checkout.shows = checkout.seen = None
+        try:
+            replay(self._snapshots.directory(snapshot), checkout.root, stop=stop)
+        except OSError as error:
+            raise explain_oserror(error, "copying a root file system") from error
+        checkout.shows = snapshot
 
     def _nearest(self, chain: list[int]) -> _Checkout | None:
         """Take the idle checkout that lacks the fewest of the snapshots."""

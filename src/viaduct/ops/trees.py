@@ -235,7 +235,10 @@ class Trees:
         """Overlays, where they can stand; asked once."""
         with self._choice:
             if self._chosen is None:
-                self._chosen = self._choose()
+                try:
+                    self._chosen = self._choose()
+                except OSError as error:
+                    raise explain_oserror(error, "trying out overlays") from error
             return self._chosen
 
     def _choose(self) -> Ground:
