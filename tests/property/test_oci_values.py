@@ -52,7 +52,9 @@ names = st.sampled_from(
     "v6 v7 v8 v8.1 v8.9 v9 v9.3 8 7 9 unknown".split()
 )
 systems = st.sampled_from("linux windows darwin macos freebsd unknown".split())
-platforms = st.builds(Platform, systems, names, st.just("") | names)
+platforms = st.builds(
+    Platform, systems, names, st.just("") | names, os_version=st.just(""), os_features=st.just(())
+)
 
 
 @given(platforms)
