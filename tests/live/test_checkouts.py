@@ -173,6 +173,7 @@ def test_what_was_built_is_in_the_cache_and_can_be_run(
     for _ in range(2):
         ran = viaduct("run", "--rm", "it", "sh", "-c", script, env=env, around=overlay)
         assert ran.stdout == b"made\nmore\ngone\n"
+        assert ran.stderr.decode().startswith(f"WARNING: {_TOLD}")
 
 
 def test_a_build_and_the_doctor_say_why_and_what_to_do(

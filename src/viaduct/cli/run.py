@@ -13,6 +13,7 @@ from viaduct.cli.options import arguments, switch, text, texts
 from viaduct.cli.out import echo
 
 if TYPE_CHECKING:
+    from viaduct.base.events import Event
     from viaduct.cli.session import Session
     from viaduct.engine.container import RunRequest
     from viaduct.engine.images import Variant
@@ -76,15 +77,25 @@ def command(
 
 def _run(request: RunRequest, session: Session, progress: str, *, stdin: int | None) -> Exit:
     from viaduct import api
+    from viaduct.base.events import Warned
 
     with transfer.Transfer(session, progress, title="Pulling") as work:
+        warnings: list[str] = []
+
+        def sink(event: Event) -> None:
+            if isinstance(event, Warned):
+                warnings.append(event.text)
+            else:
+                work.sink(event)
 
         def ready(variant: Variant) -> None:
             # The terminal is the program's from here on.
             work.close()
+            for text in warnings:
+                echo(f"WARNING: {text}", err=True)
             _warn(request, variant)
 
-        return api.run(request, work.sink, stop=work.stop, stdin=stdin, ready=ready)
+        return api.run(request, sink, stop=work.stop, stdin=stdin, ready=ready)
 
 
 def _warn(request: RunRequest, variant: Variant) -> None:
