@@ -34,7 +34,7 @@ class Refusal(Value):
 def try_out(place: Path) -> Refusal | None:
     """Do in the directory `place` what a build does with overlays; None when all of it works.
 
-    Takes less than a millisecond. What is left in `place` only we can remove: an overlay's work
+    Takes about a millisecond. What is left in `place` only we can remove: an overlay's work
     directory is closed to ordinary users. Raises OSError when not even directories can be made.
     """
     lower, upper, work, at = (place / name for name in ("lower", "upper", "work", "at"))
