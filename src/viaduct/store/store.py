@@ -44,6 +44,8 @@ _BALLAST = 512 << 10
 _FOLDERS = ("content", "snapshots", "cachemounts", "leases", "sessions", "locks", "trash")
 # What is in these has no name but the one that the database gives it.
 _UNNAMED = ("snapshots", "cachemounts")
+# What a new volume of ext4 holds.
+_VOLUME = "lost+found"
 # What others of the house make below the root.
 _ADDED = ("git", "downloads", "viaduct.db", "viaduct.db-wal", "viaduct.db-shm")
 
@@ -145,14 +147,7 @@ def _make_private(root: Path) -> None:
     """Make the folders, which nobody else may enter: a root file system has set-user-id programs,
     which on the machine itself would be a way to become root, and content may be secret."""
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    status = root.stat()
-    if status.st_uid != os.geteuid() or status.st_mode & stat.S_IWOTH:
-        # Who can write there can have us change the mode of anything, by a link.
-        whose = "is open to every" if status.st_uid == os.geteuid() else "belongs to another"
-        raise StoreError(
-            f"{root} {whose} user of the machine",
-            hint="point VIADUCT_HOME at a directory that is yours alone",
-        )
+    _expect_ours(root)
     for name in _FOLDERS:
         path = root / name
         path.mkdir(exist_ok=True, mode=0o700)
@@ -165,6 +160,22 @@ def _make_private(root: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             if (mode := path.stat().st_mode) & 0o077:
                 path.chmod(mode & 0o700)
+
+
+def _expect_ours(root: Path) -> None:
+    """Refuse a directory in which somebody else has put something: a link would have us write, or
+    change the mode of, whatever it leads to. Volumes that belong to root, or that everybody may
+    write to, are common in containers, and are fine while they hold nothing of others."""
+    status, us = root.stat(), os.geteuid()
+    if status.st_uid == us and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return
+    with os.scandir(root) as entries:
+        for entry in entries:
+            if entry.name != _VOLUME and entry.stat(follow_symlinks=False).st_uid != us:
+                raise StoreError(
+                    f"{entry.path} belongs to another user of the machine",
+                    hint="point VIADUCT_HOME at a directory that is yours alone",
+                )
 
 
 def _free(root: Path) -> int:

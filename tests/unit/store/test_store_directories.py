@@ -246,19 +246,27 @@ def test_the_ballast_goes_only_when_room_is_short(
     assert (root / "ballast").exists()
 
 
-def test_a_directory_that_others_may_prepare_is_not_used(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("mode", [0o755, 0o1777, 0o777])
+def test_a_directory_that_others_have_prepared_is_not_used(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
 ) -> None:
     """A link in it would have us close a directory of the machine to everybody."""
     victim = tmp_path / "victim"
     victim.mkdir(mode=0o755)
     root.mkdir()
+    root.chmod(mode)
     (root / "content").symlink_to(victim)
-    root.chmod(0o777)
-    with pytest.raises(StoreError, match="is open to every user"):
-        Store.open(root)
-    root.chmod(0o755)
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    with pytest.raises(StoreError, match="belongs to another user"):
+    with pytest.raises(StoreError, match="content belongs to another user"):
         Store.open(root)
     assert victim.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_volume_that_is_open_to_all_is_used_while_all_in_it_is_ours(root: Path) -> None:
+    """As Kubernetes has them; a new one of ext4 is not quite empty."""
+    root.mkdir()
+    root.chmod(0o777)
+    (root / "lost+found").mkdir()
+    for _ in range(2):
+        Store.open(root).close()
+    assert (root / "content").stat().st_mode & 0o777 == 0o700
