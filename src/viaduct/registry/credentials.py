@@ -2,7 +2,8 @@
 
 Looked at in this order, first hit wins: `$DOCKER_AUTH_CONFIG` (the file's content itself),
 `$REGISTRY_AUTH_FILE`, `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`, and
-`$XDG_RUNTIME_DIR/containers/auth.json`. In each, a host's own helper (`credHelpers`) comes first,
+`$XDG_RUNTIME_DIR/containers/auth.json`, for root without a session `/run/containers/0/auth.json`,
+which Podman, Buildah and Skopeo write. In each, a host's own helper (`credHelpers`) comes first,
 then the common one (`credsStore`), then `auths`. Nothing is read before a registry asks for it.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import threading
 import time
 from pathlib import Path
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 #: The key of Docker Hub in every configuration, from the days of the first registry protocol.
 HUB_KEY = "https://index.docker.io/v1/"
+#: Not to be read by anybody else.
+ROOTS_FILE = Path("/run/containers/0/auth.json")
 _TOKEN_USER = "<token>"
 _LIFETIME = 300.0
 _HELPER_TIMEOUT = 30.0
@@ -130,6 +134,8 @@ class Keychain:
         files.append(Path(self._env.get("DOCKER_CONFIG") or home / ".docker") / "config.json")
         if name := self._env.get("XDG_RUNTIME_DIR"):
             files.append(Path(name) / "containers/auth.json")
+        elif os.access(ROOTS_FILE, os.R_OK):
+            files.append(ROOTS_FILE)
         for file in files:
             try:
                 data = file.read_bytes()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from viaduct.base.errors import RegistryError
+from viaduct.registry import credentials
 from viaduct.registry.credentials import Credentials, Keychain
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ def config(directory: Path, **fields: object) -> Path:
 
 
 def found(env: dict[str, str], account: str, repository: str = "") -> Credentials:
-    credentials = Keychain(env).lookup(account, repository).credentials
-    assert credentials is not None
-    return credentials
+    known = Keychain(env).lookup(account, repository).credentials
+    assert known is not None
+    return known
 
 
 @pytest.fixture
@@ -116,6 +117,19 @@ def test_podman_files_name_repositories(tmp_path: Path) -> None:
     assert found(env, "quay.io", "team/app").username == "app"
     assert found(env, "quay.io", "team/other").username == "team"
     assert found(env, "quay.io", "else").username == "all"
+
+
+def test_roots_login_with_podman_counts_where_there_is_no_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "auth.json"
+    monkeypatch.setattr(credentials, "ROOTS_FILE", file)
+    env = {"HOME": str(tmp_path)}
+    assert Keychain(env).lookup("quay.io").credentials is None
+    file.write_text(json.dumps({"auths": {"quay.io": entry("root:1")}}))
+    assert found(env, "quay.io").username == "root"
+    session = {**env, "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+    assert Keychain(session).lookup("quay.io").credentials is None
 
 
 def test_the_most_particular_source_wins(tmp_path: Path) -> None:
